@@ -1,0 +1,1 @@
+"""Drills: the real daemon under load, with real faults on its connections."""

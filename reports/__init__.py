@@ -1,0 +1,1 @@
+"""Reports from a run's history: statistics, plots, pages, CI files."""

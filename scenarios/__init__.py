@@ -1,0 +1,1 @@
+"""Scenarios: what is run, what happened, and the verdict on it."""
