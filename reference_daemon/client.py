@@ -1,0 +1,168 @@
+"""The reference client: call_key and trace_id, retries, reconnect, attach.
+
+A logical call is one `call_key`, over all its attempts and connections. What became of it is told by a `CallResult`,
+never by an exception: being refused, late or lost are expected answers. Where nobody can know whether the call ran,
+the outcome is "unknown".
+"""
+
+import random
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from reference_daemon import wire
+from reference_daemon.clock import Clock
+from reference_daemon.connector import Connector
+from reference_daemon.logical_call import LogicalCall, OnProgress, Request
+from reference_daemon.outcomes import CallOutcome, CallResult, TimeoutLayer
+from reference_daemon.policy.retry import RetryPolicy
+from reference_daemon.trace_id import trace_id_of
+
+__all__ = ["CallOutcome", "CallResult", "DaemonClient", "OnProgress", "TimeoutLayer"]
+
+
+class DaemonClient:
+    """A client with one connection, over which any number of calls run at once."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        token: str | None = None,
+        label: str = "",
+        retry: RetryPolicy | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Build a client; nothing is connected yet.
+
+        Args:
+            url: The daemon's, ws://host:port.
+            clock: Source of time.
+            token: The daemon's token, if it has one.
+            label: What the client calls itself, for the daemon's logs.
+            retry: When to try again; the shipped rules if None.
+            rng: Source of jitter; one seeded by the system if None.
+
+        Raises:
+            ConfigError: `url` is none.
+        """
+        self.clock = clock
+        self._connector = Connector(
+            url,
+            clock,
+            token=token,
+            label=label,
+            retry=retry if retry is not None else RetryPolicy(),
+            rng=rng if rng is not None else random.Random(),
+        )
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            DaemonUnreachableError: Nobody answers there.
+            HelloRefusedError: The daemon does not let this client in.
+        """
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection. Calls that still wait end as they do when it is lost and there is no other."""
+        await self.close()
+
+    async def connect(self) -> None:
+        """Connect, if there is no connection: one try.
+
+        Raises:
+            DaemonUnreachableError: Nobody answers there.
+            HelloRefusedError: The daemon does not let this client in.
+        """
+        await self._connector.open()
+
+    async def close(self) -> None:
+        """Close the connection, and make no other."""
+        await self._connector.close()
+
+    async def list_tools(self) -> list[wire.ToolInfo]:
+        """Return the daemon's tools.
+
+        Raises:
+            HarnessError: There is no answer, or no connection to be had.
+        """
+        answer: wire.ListToolsResult = await self._ask(wire.ListTools(), wire.ListToolsResult)
+        return list(answer.tools)
+
+    async def health(self) -> dict[str, Any]:
+        """Return the daemon's figures.
+
+        Raises:
+            HarnessError: There is no answer, or no connection to be had.
+        """
+        answer: wire.HealthResult = await self._ask(wire.Health(), wire.HealthResult)
+        return answer.health
+
+    async def rotate_token(self, old: str, new: str) -> str | None:
+        """Replace the daemon's token; return None if it was, else the code of the reason.
+
+        Raises:
+            HarnessError: There is no answer, or no connection to be had.
+        """
+        answer: wire.RotateTokenResult = await self._ask(wire.RotateToken(old, new), wire.RotateTokenResult)
+        if answer.ok:
+            self._connector.token = new
+        return None if answer.ok else answer.error or "refused"
+
+    async def _ask(self, frame: wire.ListTools | wire.Health | wire.RotateToken, answer: type[Any]) -> Any:
+        return await (await self._connector.open()).ask(frame, answer)
+
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout_s: float,
+        call_key: str | None = None,
+        trace_id: str | None = None,
+        attempt_timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> CallResult:
+        """Run a tool and return what became of the call. Cancelling this cancels the call in the daemon, too.
+
+        Args:
+            tool: Name of the tool.
+            arguments: Its arguments.
+            timeout_s: Seconds until the client gives up, all attempts together.
+            call_key: A fresh UUIDv4 if None.
+            trace_id: 32 hex digits; fresh if None, or malformed.
+            attempt_timeout_s: Seconds that one attempt waits for its answer at most; None: as long as the call.
+            on_progress: Called with each heartbeat. What it raises cancels the call, and is raised from here.
+        """
+        now = self.clock.now()
+        result = CallResult(
+            tool=tool,
+            call_key=call_key if call_key is not None else str(uuid.uuid4()),
+            trace_id=trace_id_of(trace_id),
+            intended_at=now,
+        )
+        deadline_at = now + timeout_s
+        request = Request(
+            arguments=arguments,
+            deadline_at=deadline_at,
+            attempt_timeout_s=attempt_timeout_s,
+            on_progress=on_progress,
+        )
+        run = LogicalCall(self._connector, request, result)
+        try:
+            async with self.clock.timeout_at(deadline_at):
+                await run.run()
+        except TimeoutError:
+            if run.in_doubt:
+                result.outcome = CallOutcome.UNKNOWN
+            else:
+                result.outcome, result.timeout_layer = CallOutcome.TIMEOUT, TimeoutLayer.CLIENT
+        result.finished_at = self.clock.now()
+        return result

@@ -1,0 +1,110 @@
+"""WebSocket connections on which nobody waits for the peer to read.
+
+`post` queues a frame and returns; what one turn of the event loop queued is written at its end, in one go. While the
+peer reads slowly, frames wait here, up to a bound in bytes; a peer that lets it overflow is cut off. So a slow client
+holds memory that is counted, and never a call, a slot or another client.
+
+It builds on the documented ways to extend `websockets`: subclasses of its connections, and the Sans-I/O protocol for
+framing.
+"""
+
+from collections import deque
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
+
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Bytes that may wait for a peer to read them: the largest result, and as much again for everything else."""
+
+
+class Posting(Connection):
+    """A connection with an outgoing queue.
+
+    Attributes:
+        overflowed: Whether it was cut off because too much waited.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what `websockets` hands to a connection."""
+        super().__init__(*args, **kwargs)
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._scheduled = False
+        self.overflowed = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the peer is still there, as far as is known."""
+        return self.protocol.state is State.OPEN
+
+    @property
+    def congested(self) -> bool:
+        """Whether the peer is slow to read: what can be left out should be."""
+        return self.paused
+
+    def post(self, frame: bytes) -> None:
+        """Send a text frame when the peer can take it; on a connection that is closed, do nothing."""
+        if self.protocol.state is not State.OPEN:
+            return
+        self._waiting.append(frame)
+        self._waiting_bytes += len(frame)
+        if self.paused:
+            self._cut_off_if_too_much_waits()
+        elif not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._turn_ended)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the peer sent; the answers to its pings wait like everything else, under the same bound."""
+        super().data_received(data)
+        if self.paused:
+            self._cut_off_if_too_much_waits()
+
+    def resume_writing(self) -> None:
+        """Go on with what waits; called when the peer has read enough."""
+        super().resume_writing()
+        self._write_waiting()
+
+    async def drain(self) -> None:
+        """Do not wait for the peer to read.
+
+        The library would, without a bound, before it waits for the answer to a ping or to a close: a peer that reads
+        nothing would outlive its pings, and the daemon.
+        """
+
+    def flush(self) -> None:
+        """Hand everything that waits to the transport now, before a close."""
+        self._write_waiting(all_of_it=True)
+
+    def _cut_off_if_too_much_waits(self) -> None:
+        if self._waiting_bytes + self.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
+            self.overflowed = True
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self.transport.abort()
+
+    def _turn_ended(self) -> None:
+        self._scheduled = False
+        self._write_waiting()
+
+    def _write_waiting(self, *, all_of_it: bool = False) -> None:
+        """Frame what waits and write it, until the transport says that the peer is slow."""
+        while self._waiting and (all_of_it or not self.paused) and self.protocol.state is State.OPEN:
+            taken = 0
+            while self._waiting and taken < self.write_limit_high:
+                frame = self._waiting.popleft()
+                taken += len(frame)
+                self.protocol.send_text(frame)
+            self._waiting_bytes -= taken
+            self.transport.write(b"".join(self.protocol.data_to_send()))
+
+
+class Link(Posting, ServerConnection):
+    """A connection of the daemon."""
+
+
+class ClientLink(Posting, ClientConnection):
+    """A connection of a client."""

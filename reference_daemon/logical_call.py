@@ -1,0 +1,198 @@
+"""One logical call: its attempts, and the recoveries of lost connections, until it has an outcome.
+
+What is tried again, and when, is decided by `policy.retry`; this module sends, waits and notes.
+"""
+
+import enum
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from reference_daemon import wire
+from reference_daemon.channel import Channel, ConnectionLostError, Terminal
+from reference_daemon.connector import Connector
+from reference_daemon.outcomes import CallOutcome, CallResult, outcome_of
+from reference_daemon.policy.retry import Recovery, RetryAt
+
+GRACE_S: Final = 1.0
+"""Seconds that a client waits beyond what it tells the daemon, so that it is the daemon that answers a late call."""
+
+LEAST_TIMEOUT_S: Final = 0.1
+"""Seconds that the daemon is given at least, where the client's own deadline is nearer than its grace."""
+
+OnProgress = Callable[[wire.Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a logical call was asked to do.
+
+    Attributes:
+        arguments: The tool's arguments.
+        deadline_at: Moment at which the client gives up.
+        attempt_timeout_s: Seconds that one attempt waits for its answer at most; None: as long as the call.
+        on_progress: Called with each heartbeat.
+    """
+
+    arguments: Mapping[str, Any]
+    deadline_at: float
+    attempt_timeout_s: float | None
+    on_progress: OnProgress | None
+
+
+class _Step(enum.Enum):
+    """What comes after an answer, or after the lack of one."""
+
+    SEND = "send"
+    STOP = "stop"
+
+
+class LogicalCall:
+    """One run of `DaemonClient.call`; it fills in a `CallResult`."""
+
+    def __init__(self, connector: Connector, request: Request, result: CallResult) -> None:
+        """Prepare the call; nothing is sent yet."""
+        self._connector, self._clock, self._retry = connector, connector.clock, connector.retry
+        self._request, self._result = request, result
+        self._boot_id: str | None = None
+        self.in_doubt = False
+        """Whether it was sent, and the connection that would bring its answer is lost."""
+
+    async def run(self) -> None:
+        """Send the call, as often as the policy allows, until it has an outcome."""
+        step = _Step.SEND
+        while step is _Step.SEND:
+            channel = await self._connector.find()
+            if channel is None:
+                if self._result.error is None:  # else the refusal that it was to be sent again after stays its end
+                    self._no_daemon(CallOutcome.CONNECTION_LOST)
+                return
+            step = await self._after(channel, await self._attempt(channel))
+
+    async def _after(self, channel: Channel, answer: Terminal | None) -> _Step:
+        """Take an answer, or find out what became of the call if the connection was lost."""
+        while True:
+            if answer is None:
+                found = await self._connector.find()
+                if found is None:
+                    self._no_daemon(CallOutcome.UNKNOWN)
+                    return _Step.STOP
+                channel = found
+                self._result.reconnects += 1
+            elif not self._is_own_duplicate(answer):
+                self._settle(answer)
+                return await self._wait_to_retry()
+            attached = await self._attach(channel)
+            if isinstance(attached, _Step):
+                return attached
+            answer = attached
+
+    async def _attempt(self, channel: Channel) -> Terminal | None:
+        """Send the call once and return its answer; None if the connection was lost."""
+        now = self._clock.now()
+        if self._result.sent_at is None:
+            self._result.sent_at = now
+        self._result.attempts += 1
+        self._result.error = None
+        self._result.request_id = str(uuid.uuid4())
+        self._boot_id = channel.boot_id
+        budget_s = self._request.deadline_at - now
+        if self._request.attempt_timeout_s is not None:
+            budget_s = min(budget_s, self._request.attempt_timeout_s)
+        frame = wire.CallTool(
+            self._result.request_id,
+            self._result.tool,
+            dict(self._request.arguments),
+            self._result.call_key,
+            self._result.trace_id,
+            max(budget_s - GRACE_S, LEAST_TIMEOUT_S),
+        )
+        async with self._clock.timeout_at(now + budget_s):
+            return await self._exchange(channel, frame.request_id, frame)
+
+    async def _attach(self, channel: Channel) -> Terminal | _Step | None:
+        """Ask what became of the call; None if this connection was lost, too."""
+        frame = wire.Attach(str(uuid.uuid4()), self._result.call_key)
+        answer = await self._exchange(channel, frame.request_id, frame)
+        if not isinstance(answer, wire.ErrorFrame):
+            return answer
+        same_boot = self._boot_id is not None and channel.boot_id == self._boot_id
+        recovery = self._retry.recover(answer.status, same_boot=same_boot)
+        if recovery is Recovery.SEND_AGAIN:
+            if self._result.attempts < self._retry.config.max_attempts:
+                return _Step.SEND
+            self._result.outcome = CallOutcome.CONNECTION_LOST
+        else:
+            self._result.outcome = CallOutcome.UNKNOWN
+        return _Step.STOP
+
+    async def _exchange(self, channel: Channel, request_id: str, frame: msgspec.Struct) -> Terminal | None:
+        """Send a frame and wait for the answer to its request; None if the connection was lost."""
+        try:
+            exchange = channel.expect(request_id, self._note)
+            channel.send(frame)
+            self.in_doubt = False
+            return await exchange.done
+        except ConnectionLostError:
+            self.in_doubt = True
+            return None
+        except BaseException:  # nobody waits for the call any more: it need not go on
+            channel.send(wire.Cancel(request_id))
+            raise
+        finally:
+            channel.forget(request_id)
+
+    def _note(self, frame: wire.CallToolAck | wire.Progress) -> None:
+        """Take an ack or a heartbeat."""
+        now = self._clock.now()
+        if isinstance(frame, wire.CallToolAck):
+            self._result.acked_at, self._result.timeout_s = now, frame.timeout
+            return
+        self._result.heartbeats.append(now)
+        if self._request.on_progress is not None:
+            self._request.on_progress(frame)
+
+    def _is_own_duplicate(self, answer: Terminal) -> bool:
+        """Return whether the call in the way is this very call, sent over a connection that was lost."""
+        why = answer.error if isinstance(answer, wire.CallToolReply) else None
+        return self._result.reconnects > 0 and why is not None and why.code == "DUPLICATE"
+
+    def _settle(self, answer: Terminal) -> None:
+        """Take the answer as the outcome, until a better one comes."""
+        result = self._result
+        result.outcome, result.timeout_layer = outcome_of(answer)
+        if isinstance(answer, wire.CallToolReply):
+            result.error, result.duration_s = answer.error, answer.duration
+            result.outputs = [output.text for output in answer.outputs or ()]
+        else:
+            result.error = answer
+
+    def _no_daemon(self, outcome: CallOutcome) -> None:
+        """Give up, since no daemon was found, or since the one that was found lets this client in no more."""
+        self._result.outcome = outcome
+        refusal = self._connector.refusal
+        if refusal is not None:
+            self._result.error = wire.Error(refusal.code, wire.ERROR_STATUS.get(refusal.code, 0), str(refusal))
+
+    async def _wait_to_retry(self) -> _Step:
+        """Wait if the policy says that the call is to be sent again."""
+        why = self._result.error
+        if why is None:
+            return _Step.STOP
+        now = self._clock.now()
+        decision = self._retry.after_refusal(
+            why.code,
+            why.retry_after if isinstance(why, wire.Error) else None,
+            attempt=self._result.attempts,
+            now=now,
+            deadline_at=self._request.deadline_at,
+            draw=self._connector.rng.random(),
+        )
+        if not isinstance(decision, RetryAt):
+            return _Step.STOP
+        self._result.retry_wait_s += decision.at - now
+        await self._clock.sleep(decision.at - now)
+        return _Step.SEND
