@@ -19,7 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 # In the order of the help page.
-COMMAND_MODULES = ("reference_daemon.cli", "chaos.toxiproxy_cli")
+COMMAND_MODULES = ("chaos.cli", "reference_daemon.cli", "chaos.toxiproxy_cli")
 
 
 class ExitCode(enum.IntEnum):
