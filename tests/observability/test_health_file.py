@@ -33,6 +33,7 @@ class Counting:
         self.versions = 0
 
     def __call__(self) -> dict[str, Any]:
+        """Return the next version."""
         self.versions += 1
         return {"version": self.versions}
 
