@@ -15,7 +15,8 @@ from reference_daemon.observability.health_file import HEALTH_FILE, HealthFile
 from reference_daemon.observability.lines import RotatingFile
 from reference_daemon.observability.metrics import Metrics
 from reference_daemon.policy.errors import HarnessError
-from reference_daemon.providers.gateway import Gateway, ProviderSettings
+from reference_daemon.providers.completion import ProviderSettings
+from reference_daemon.providers.gateway import Gateway
 from reference_daemon.providers.latency import parse_latency
 from reference_daemon.providers.routing import GLM, KIMI, MODELS, Router
 from reference_daemon.providers.stub_model import StubConfig, StubProvider

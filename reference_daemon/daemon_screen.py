@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reference_daemon.providers.gateway import ProviderSettings
+from reference_daemon.providers.completion import ProviderSettings
 from reference_daemon.settings import Settings, url_of
 
 

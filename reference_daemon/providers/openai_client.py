@@ -13,8 +13,8 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 from reference_daemon.clock import Clock
+from reference_daemon.providers.completion import Completion, CompletionRequest, ProviderSettings
 from reference_daemon.providers.errors import Failure, ProviderFailedError
-from reference_daemon.providers.gateway import Completion, CompletionRequest, ProviderSettings
 from reference_daemon.providers.retry_after import MAX_RETRY_AFTER_S, parse_retry_after
 from reference_daemon.providers.traceparent import TraceParent
 

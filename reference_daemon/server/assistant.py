@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from reference_daemon.providers.gateway import Completion, CompletionRequest
+from reference_daemon.providers.completion import Completion, CompletionRequest
 from reference_daemon.providers.routing import Route, UnknownModelError
 from reference_daemon.server.arguments import ChatArguments, WorkflowArguments
 from reference_daemon.server.context import ArgumentError, CallContext, Phase

@@ -7,7 +7,7 @@ When the expert's budget ends, the work of the steps is not lost: the answer the
 from dataclasses import dataclass
 
 from reference_daemon.policy.deadlines import expert_request_s
-from reference_daemon.providers.gateway import ProviderLateError
+from reference_daemon.providers.errors import ProviderLateError
 from reference_daemon.server.arguments import WorkflowArguments
 from reference_daemon.server.assistant import Assistant, Question, quote_pages, with_sources
 from reference_daemon.server.context import CallContext, Phase

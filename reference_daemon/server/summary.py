@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, fields
 
 import structlog
 
-from reference_daemon.providers.gateway import Completion, ProviderLateError
+from reference_daemon.providers.completion import Completion
+from reference_daemon.providers.errors import ProviderLateError
 from reference_daemon.server.context import CallContext
 
 log = structlog.get_logger()

@@ -12,8 +12,9 @@ import pytest
 
 from reference_daemon.clock import Clock
 from reference_daemon.policy.errors import ConfigError
+from reference_daemon.providers.completion import CompletionRequest, ProviderSettings
 from reference_daemon.providers.errors import Failure, ProviderFailedError, ProviderLateError
-from reference_daemon.providers.gateway import CompletionRequest, Gateway, ProviderSettings
+from reference_daemon.providers.gateway import Gateway
 from reference_daemon.providers.stub_server import StubServer
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

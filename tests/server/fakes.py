@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reference_daemon.clock import Clock
-from reference_daemon.providers.gateway import Completion, CompletionRequest
+from reference_daemon.providers.completion import Completion, CompletionRequest
 from reference_daemon.providers.routing import Router
 from reference_daemon.server.assistant import Assistant
 from reference_daemon.server.context import CallContext

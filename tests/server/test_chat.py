@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reference_daemon.policy.events import CallKind
-from reference_daemon.providers.gateway import ProviderLateError
+from reference_daemon.providers.errors import ProviderLateError
 from reference_daemon.server.chat import ChatTool, Turn
 from reference_daemon.server.context import ArgumentError, CallContext, CallPlan
 from reference_daemon.server.continuations import Bounds, Continuations

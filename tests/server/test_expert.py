@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from reference_daemon.providers.gateway import ProviderLateError
+from reference_daemon.providers.errors import ProviderLateError
 from reference_daemon.server.arguments import WorkflowArguments, parse
 from reference_daemon.server.context import CallContext, Phase
 from reference_daemon.server.continuations import Remembered

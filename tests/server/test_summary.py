@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reference_daemon.providers.gateway import ProviderLateError
+from reference_daemon.providers.errors import ProviderLateError
 from reference_daemon.server.context import CallContext
 from reference_daemon.server.summary import CallSummary, Expert, Facts, Status, render, summarised
 from tests.server.fakes import TRACE_ID, Hands, a_completion
