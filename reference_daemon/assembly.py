@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import Final, NamedTuple
 
+from reference_daemon.addresses import is_loopback_url
 from reference_daemon.clock import Clock
 from reference_daemon.daemon import Daemon
 from reference_daemon.observability.health_file import HEALTH_FILE, HealthFile
@@ -24,7 +25,7 @@ from reference_daemon.providers.stub_server import StubServer
 from reference_daemon.server.info_tools import ProviderInfo
 from reference_daemon.server.registry import build_tools
 from reference_daemon.server.web import WebFetcher, WebSettings
-from reference_daemon.settings import Settings, is_loopback_url, url_of
+from reference_daemon.settings import Settings, url_of
 
 METRICS_FILE: Final = "ws_daemon.metrics.jsonl"
 MAX_METRICS_BYTES: Final = 64 * 1024 * 1024

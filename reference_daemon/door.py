@@ -14,11 +14,12 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from reference_daemon import wire
+from reference_daemon.addresses import is_address, is_loopback, is_unspecified
 from reference_daemon.clock import Clock
 from reference_daemon.link import Link
 from reference_daemon.policy.events import SessionId
 from reference_daemon.sessions import Session, Sessions
-from reference_daemon.settings import Settings, is_loopback
+from reference_daemon.settings import Settings
 from reference_daemon.token_guard import PENALTY_WALL_S, TokenGuard
 
 MAX_HELLO_BYTES: Final = 64 * 1024
@@ -26,6 +27,9 @@ MAX_HELLO_BYTES: Final = 64 * 1024
 
 MAX_LABEL: Final = 64
 """Characters of a client's name, or of a page's origin, that are logged."""
+
+LEAST_HELLO_WALL_S: Final = 2.0
+"""Wall seconds that a hello may take however time is scaled: a faulty link of a drill is slow in wall time, too."""
 
 MAX_STRANGERS: Final = 512
 """Connections that have not said hello yet, at once."""
@@ -51,6 +55,9 @@ class Door:
         """Guard the way to `sessions`."""
         self._settings, self._guard, self._sessions, self._clock = settings, guard, sessions, clock
         self._boot_id = boot_id
+        self._everywhere = is_unspecified(settings.host)
+        limit_s = settings.hello_timeout_s
+        self._hello_wall_s = max(clock.wall_s(limit_s), min(limit_s, LEAST_HELLO_WALL_S))
         self._pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {}
         self._strangers = 0
         self._log = structlog.get_logger().bind()
@@ -65,7 +72,7 @@ class Door:
         """Refuse a request by its headers, or serve a page; None lets the WebSocket handshake go on."""
         if not self._host_fits(request.headers.get_all("Host")):
             self._log.warning("upgrade_refused", reason="host")
-            return _plain(http.HTTPStatus.MISDIRECTED_REQUEST, "this daemon does not answer for that host\n")
+            return _plain(http.HTTPStatus.FORBIDDEN, "this daemon does not answer for that host\n")
         origins = request.headers.get_all("Origin")
         if any(origin not in self._settings.allowed_origins for origin in origins):
             self._log.warning("upgrade_refused", reason="origin", origin=origins[0][:MAX_LABEL])
@@ -80,7 +87,8 @@ class Door:
     def _host_fits(self, hosts: list[str]) -> bool:
         """Return whether the one Host header names this machine, or the address that the daemon is bound to.
 
-        A browser that was led here by a foreign name (DNS rebinding) says that name.
+        A browser that was led here by a foreign name (DNS rebinding) says that name. A daemon that is bound to every
+        address answers for any address, since an address cannot be rebound.
         """
         if len(hosts) != 1:
             return False
@@ -88,7 +96,9 @@ class Door:
             name = urlsplit(f"//{hosts[0]}").hostname
         except ValueError:
             return False
-        return name is not None and (is_loopback(name) or name == self._settings.host)
+        if name is None:
+            return False
+        return is_loopback(name) or name == self._settings.host or (self._everywhere and is_address(name))
 
     async def _serve(self, page: Callable[[], tuple[int, str, bytes]], headers: Headers) -> Response:
         """Serve a page to those who have the token, if one is set."""
@@ -131,8 +141,8 @@ class Door:
     async def _read_hello(self, link: Link) -> wire.Hello | str:
         """Return the hello, or the code of what is wrong with it."""
         try:
-            async with self._clock.timeout_at(self._clock.now() + self._settings.hello_timeout_s):
-                message = await link.recv()
+            async with asyncio.timeout(self._hello_wall_s):
+                message = await link.read()
         except TimeoutError:
             return "hello_timeout"
         if isinstance(message, bytes):

@@ -4,13 +4,11 @@ The environment comes first, then the file `.env` in the working directory (ENV_
 A value that breaks a rule stops the start: `load_settings` names the variable, the value and the rule.
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -21,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from reference_daemon.addresses import is_loopback
 from reference_daemon.policy.config import Advice, AdviceMode, Caps, PolicyConfig, Timeouts, Ttls
 from reference_daemon.policy.errors import ConfigError
 from reference_daemon.providers.latency import parse_latency
@@ -326,19 +325,6 @@ def refusals(settings: Settings) -> list[ConfigError]:
 def url_of(host: str, port: int) -> str:
     """Return the URL of a daemon; an IPv6 address needs brackets there."""
     return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host` is an address, or the name, of this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name; one like 127.0.0.1.evil.example leads anywhere
-        return host == "localhost"
-
-
-def is_loopback_url(url: str) -> bool:
-    """Return whether `url` leads to this machine."""
-    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _problem(detail: Mapping[str, Any]) -> ConfigError:

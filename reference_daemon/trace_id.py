@@ -11,8 +11,8 @@ _FORM: Final = re.compile(r"[0-9a-f]{32}")
 _INVALID: Final = "0" * 32
 
 
-def trace_id_of(sent: str | None) -> str:
-    """Return the trace_id that was sent, or a new one if it is missing or malformed."""
-    if sent is not None and sent != _INVALID and _FORM.fullmatch(sent):
+def trace_id_of(sent: object) -> str:
+    """Return the trace_id that was sent, or a new one if it is missing, malformed or no text."""
+    if isinstance(sent, str) and sent != _INVALID and _FORM.fullmatch(sent):
         return sent
     return secrets.token_hex(16)

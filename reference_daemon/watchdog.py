@@ -44,10 +44,16 @@ class Watchdog:
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(ROUND_S)
-            now = self._clock.now()
-            for call in self._calls.in_flight():
-                self.look_at(call, now)
-            self._calls.sweep()
+            try:
+                self._round(self._clock.now())
+            except Exception as bug:  # noqa: BLE001 - the outermost loop: a bug costs a round, not the watch
+                self._log.error("watchdog_failed", exc_info=bug)
+
+    def _round(self, now: float) -> None:
+        """Look at every call once, and let answers go that are too old."""
+        for call in self._calls.in_flight():
+            self.look_at(call, now)
+        self._calls.sweep()
 
     def look_at(self, call: LiveCall, now: float) -> None:
         """Complain about a call, once, if there is reason to."""

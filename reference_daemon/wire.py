@@ -77,7 +77,7 @@ class CallTool(msgspec.Struct, frozen=True, tag="call_tool", tag_field="op"):
     name: str
     arguments: dict[str, Any] = {}
     call_key: str | None = None
-    trace_id: str | None = None
+    trace_id: Any = None  # one that is no text is replaced, not fatal
     timeout: float | None = None
 
 

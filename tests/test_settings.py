@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from reference_daemon.addresses import is_loopback, is_loopback_url
 from reference_daemon.policy.config import AdviceMode, PolicyConfig
 from reference_daemon.settings import (
     LONG_RUN_CLIENT_TIMEOUT_S,
     Settings,
     SettingsError,
-    is_loopback,
-    is_loopback_url,
     load_settings,
     url_of,
 )

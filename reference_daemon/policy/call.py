@@ -1,6 +1,6 @@
 """What the policy remembers of an admitted call until its work has stopped."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reference_daemon.policy.admission import Pool
 from reference_daemon.policy.events import CallArrived, CallId, Limit, RequestId, SessionId
@@ -42,7 +42,7 @@ class Call:
     started_at: float | None = None
     awaits: CallId | None = None
     successor: CallId | None = None
-    followers: tuple[tuple[SessionId, RequestId], ...] = ()
+    followers: list[tuple[SessionId, RequestId]] = field(default_factory=list)
 
     def move(self, move: Move) -> None:
         """Go to the next state.

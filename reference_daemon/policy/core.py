@@ -317,7 +317,7 @@ class Policy:
             least_s = self._config.advice.least_s
             return refusals.too_many_requests(_NO_CALL, limit=self._most_requests, retry_after_s=least_s)
         self._requests.add(event.session_id, event.request_id, owner.arrived.call_id)
-        owner.followers += ((event.session_id, event.request_id),)
+        owner.followers.append((event.session_id, event.request_id))
         return Follow(owner.arrived.call_id)
 
     def awaits_answer(self, session_id: SessionId, request_id: RequestId) -> bool:
@@ -333,7 +333,7 @@ class Policy:
         waited_for = self._requests.close(event.session_id)
         for call_id in waited_for:
             call = self._calls[call_id]
-            call.followers = tuple(each for each in call.followers if each[0] != event.session_id)
+            call.followers = [each for each in call.followers if each[0] != event.session_id]
         return waited_for
 
     def drain(self, event: DrainStarted, *, now: float) -> float:  # noqa: ARG002 - all events are handed over
@@ -376,7 +376,7 @@ class Policy:
         self._requests.answered(call.arrived.session_id, call.arrived.request_id)
         for session_id, request_id in call.followers:
             self._requests.answered(session_id, request_id)
-        call.followers = ()
+        call.followers = []
 
     def _request_in_flight(
         self, call_id: CallId, session_id: SessionId, request_id: RequestId, now: float

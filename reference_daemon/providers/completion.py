@@ -1,9 +1,9 @@
 """What is asked of a provider, what it answers, and where it is."""
 
-import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from reference_daemon.addresses import is_loopback_url
 from reference_daemon.policy.errors import ConfigError
 
 
@@ -42,7 +42,7 @@ class ProviderSettings:
     @property
     def local(self) -> bool:
         """Whether it is on this machine: then no proxy is used, and it may be told the call's draw."""
-        return self.stub or is_loopback(urlsplit(self.base_url).hostname or "")
+        return self.stub or is_loopback_url(self.base_url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +91,3 @@ class Completion:
     tokens_in: int | None
     tokens_out: int | None
     stub: bool
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host's name or address means this machine, without asking a resolver."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +10,7 @@ from typing import Self
 
 import uvicorn
 
+from reference_daemon.addresses import is_loopback
 from reference_daemon.clock import Clock
 from reference_daemon.policy.errors import ConfigError, HarnessError
 from reference_daemon.providers.stub_app import StubApp
@@ -56,7 +56,7 @@ class StubServer:
         Raises:
             ConfigError: `host` is no loopback address.
         """
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise ConfigError("host", host, "must be a loopback address, the stub has no access control")
         self._config, self._clock, self._host, self._port = config, clock, host, port
 
@@ -179,10 +179,3 @@ def _listen(host: str, port: int) -> socket.socket:
             raise PortTakenError(host, port) from error
         raise ConfigError("port", port, f"cannot be used: {error.strerror}") from error
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -34,6 +34,7 @@ class Counting:
 
     def __call__(self) -> dict[str, Any]:
         """Return the next version."""
+        """Return the next version."""
         self.versions += 1
         return {"version": self.versions}
 
