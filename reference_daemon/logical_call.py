@@ -23,6 +23,9 @@ GRACE_S: Final = 1.0
 LEAST_TIMEOUT_S: Final = 0.1
 """Seconds that the daemon is given at least, where the client's own deadline is nearer than its grace."""
 
+LEAST_ATTACH_WAIT_S: Final = 1.0
+"""Seconds between two tries to attach, where the daemon names less."""
+
 OnProgress = Callable[[wire.Progress], None]
 
 
@@ -115,10 +118,15 @@ class LogicalCall:
 
     async def _attach(self, channel: Channel) -> Terminal | _Step | None:
         """Ask what became of the call; None if this connection was lost, too."""
-        frame = wire.Attach(str(uuid.uuid4()), self._result.call_key)
-        answer = await self._exchange(channel, frame.request_id, frame)
-        if not isinstance(answer, wire.ErrorFrame):
-            return answer
+        while True:
+            frame = wire.Attach(str(uuid.uuid4()), self._result.call_key)
+            answer = await self._exchange(channel, frame.request_id, frame)
+            if not isinstance(answer, wire.ErrorFrame):
+                return answer
+            if answer.code != "OVER_CAPACITY":
+                break
+            # Too many requests of this session wait already: that says nothing about the call.
+            await self._clock.sleep(max(answer.retry_after or 0.0, LEAST_ATTACH_WAIT_S))
         same_boot = self._boot_id is not None and channel.boot_id == self._boot_id
         recovery = self._retry.recover(answer.status, same_boot=same_boot)
         if recovery is Recovery.SEND_AGAIN:

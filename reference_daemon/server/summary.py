@@ -107,7 +107,7 @@ class Facts:
         return CallSummary(
             **known,
             status=status,
-            duration_s=context.clock.now() - context.started_at,
+            duration_s=round(context.clock.now() - context.started_at, 4),
             attempts=context.provider_requests,
             heartbeats=context.heartbeats,
             trace_id=context.trace_id,

@@ -176,11 +176,11 @@ def refuse(code: str, **facts: Any) -> Action:
     return act
 
 
-def refuse_attach(code: str) -> Action:
+def refuse_attach(code: str, **facts: Any) -> Action:
     """Answer an attach with an `error` frame."""
 
     def act(link: MemoryLink, frame: wire.Attach) -> None:
-        link.answer(wire.ErrorFrame(code, wire.ERROR_STATUS[code], "no", request_id=frame.request_id))
+        link.answer(wire.ErrorFrame(code, wire.ERROR_STATUS[code], "no", request_id=frame.request_id, **facts))
 
     return act
 

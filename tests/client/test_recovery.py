@@ -70,6 +70,14 @@ class TestAttach:
         result = await client.call("analyze", {}, timeout_s=180.0)
         assert (result.outputs, result.attempts, result.reconnects) == (["at last"], 1, 4)
 
+    async def test_full_session_attaches_later(self, client: DaemonClient, daemon: ScriptedDaemon) -> None:
+        """A refusal for want of room says nothing about the call: the client asks again, and sends nothing twice."""
+        daemon.on_call = [ack_and_drop]
+        daemon.on_attach = [refuse_attach("OVER_CAPACITY", retry_after=4.0), refuse_attach("OVER_CAPACITY"), answer()]
+        result = await client.call("analyze", {}, timeout_s=180.0)
+        assert (result.ok, result.attempts, result.reconnects) == (True, 1, 1)
+        assert daemon.moments(wire.Attach) == [0.5, 4.5, 5.5]
+
     async def test_cancelling_a_followed_call_cancels_it(self, client: DaemonClient, daemon: ScriptedDaemon) -> None:
         """`cancel` names the request that attached: the session that sent the call is gone."""
         daemon.on_call, daemon.on_attach = [ack_and_drop], [silence]
