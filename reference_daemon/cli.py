@@ -1,10 +1,10 @@
-"""The commands of the reference system: `exai daemon`, `exai call`, `exai status`."""
+"""The commands of the reference system: `exai daemon`, `exai call`, `exai shim`, `exai status`, `exai checklist`."""
 
 from __future__ import annotations
 
 import typer
 
-from reference_daemon import call_cli, daemon_cli, status_cli
+from reference_daemon import call_cli, checklist_cli, daemon_cli, shim_cli, status_cli
 from reference_daemon.providers import stub_cli
 
 
@@ -13,4 +13,6 @@ def register(umbrella: typer.Typer) -> None:
     umbrella.command("daemon")(daemon_cli.daemon)
     stub_cli.register(umbrella)
     umbrella.command("call")(call_cli.call)
+    umbrella.command("shim")(shim_cli.shim)
     umbrella.command("status")(status_cli.status)
+    umbrella.command("checklist")(checklist_cli.checklist)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +13,6 @@ import typer
 if TYPE_CHECKING:
     from reference_daemon.assembly import Running
     from reference_daemon.settings import Settings
-
-_ENDED, _INTERRUPTED = 0, 130
 
 
 def daemon(
@@ -49,13 +47,14 @@ async def _run(settings: Settings, ready_file: Path | None) -> int:
 
     from reference_daemon.assembly import running_daemon
     from reference_daemon.clock import Clock
+    from reference_daemon.garbage import look_rarely
+    from reference_daemon.signals import on_signals
 
     signals: asyncio.Queue[int] = asyncio.Queue(maxsize=8)
-    loop = asyncio.get_running_loop()
     # Before anything listens, so that whoever sees it ready can end it properly.
-    for number, status in ((signal.SIGTERM, _ENDED), (signal.SIGINT, _INTERRUPTED)):
-        loop.add_signal_handler(number, _note_signal, signals, status)
+    on_signals(partial(_note_signal, signals))
     async with running_daemon(settings, Clock(settings.time_scale)) as running:
+        look_rarely()
         _announce(settings, running, ready_file)
         try:
             status = await signals.get()
@@ -96,6 +95,7 @@ def _announce(settings: Settings, running: Running, ready_file: Path | None) -> 
     from reference_daemon.settings import url_of
 
     daemon = running.daemon
+    _say_broken_rules(settings)
     if ready_file is not None:
         write_ready_file(ready_file, {"host": settings.host, "port": daemon.port, "boot_id": daemon.boot_id})
     if sys.stderr.isatty():
@@ -108,3 +108,17 @@ def _announce(settings: Settings, running: Running, ready_file: Path | None) -> 
         time_scale=settings.time_scale,
         **{each.name: "stub" if each.stub else each.base_url for each in running.providers},
     )
+
+
+def _say_broken_rules(settings: Settings) -> None:
+    """Warn of settings that break the timeout ladder: the daemon runs, and `exai checklist` says what to write."""
+    import structlog
+
+    from reference_daemon.checklist import profile_of
+    from reference_daemon.policy.ladder import judge
+
+    log = structlog.get_logger()
+    for finding in judge(profile_of(settings)):
+        if not finding.passed:
+            rule = finding.rule
+            log.warning("rule_broken", setting=rule.settings[0], value=finding.value, rule=rule.says)

@@ -147,9 +147,11 @@ class RunningDaemon:
 
 
 @contextmanager
-def a_daemon(folder: Path, *, port: int = 0, **settings: str) -> Iterator[RunningDaemon]:
-    """Run a daemon with embedded stubs until the end of the block."""
-    env = environment(**settings)
+def a_daemon(
+    folder: Path, settings: Mapping[str, str] | None = None, *, port: int = 0, **more: str
+) -> Iterator[RunningDaemon]:
+    """Run a daemon with embedded stubs until the end of the block. Settings may be a mapping, or be named."""
+    env = environment(**(settings or {}), **more)
     options = ("daemon", "--port", str(port), "--ready-file", "ready.json")
     with started(*options, cwd=folder, env=env) as running:
         running.until("daemon_started")

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from reference_daemon.providers.stub_model import StubConfig
     from reference_daemon.providers.stub_server import StubServer
 
-# By the signal that ended it.
-_ENDED, _INTERRUPTED = 0, 130
-
 
 def register(umbrella: typer.Typer) -> None:
     """Add this command to the umbrella command, under the name `provider`."""
@@ -87,9 +84,9 @@ def _whole_number(text: str) -> int | str:
 async def _serve(server: StubServer, config: StubConfig, clock: Clock, ready_file: Path | None) -> int:
     """Serve until a signal comes; return the exit status that it means."""
     import asyncio
-    import signal
 
     from reference_daemon.ready_file import write_ready_file
+    from reference_daemon.signals import on_signals
 
     stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -98,9 +95,7 @@ async def _serve(server: StubServer, config: StubConfig, clock: Clock, ready_fil
             stopped.set_result(status)
 
     # Before it listens, so that whoever sees it ready can end it properly.
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop, _ENDED)
-    loop.add_signal_handler(signal.SIGINT, stop, _INTERRUPTED)
+    on_signals(stop)
     async with server:
         urls = {name: server.base_url(name) for name in config.providers}
         try:
