@@ -149,6 +149,29 @@ class Proxy:
             raise ToxiproxyFailedError(f"add {name}", "the server does not list it")
         return name
 
+    async def cut(self) -> None:
+        """Drop every connection and listen no more, until `restore`: a link that is down.
+
+        Raises:
+            ToxiproxyFailedError: The server does not answer, or the proxy still listens.
+        """
+        await self._switch("cut", enabled=False)
+
+    async def restore(self) -> None:
+        """Listen again, on the same port.
+
+        Raises:
+            ToxiproxyFailedError: The server does not answer, or the proxy does not listen.
+        """
+        await self._switch("restore", enabled=True)
+
+    async def _switch(self, action: str, *, enabled: bool) -> None:
+        switch = self._proxy.enable if enabled else self._proxy.disable
+        await self._server.ask(f"{action} the link", switch)
+        # The library believes itself, so ask what is there now.
+        if await self._server.listens(self._proxy.name) is not enabled:
+            raise ToxiproxyFailedError(f"{action} the link", "the server lists it as before")
+
     async def remove(self, toxic: str) -> None:
         """Remove a toxic; connections stay open.
 
@@ -199,6 +222,15 @@ class ToxiproxyServer:
             ChildFailedError: It has ended.
         """
         return await self.ask("list proxies", lambda: self._library.get_proxy(name) is not None)
+
+    async def listens(self, name: str) -> bool:
+        """Return whether the proxy of that name takes connections.
+
+        Raises:
+            ToxiproxyFailedError: There is none, or the server does not answer.
+            ChildFailedError: It has ended.
+        """
+        return await self.ask("look at a proxy", lambda: bool(self._library.get_proxy(name).enabled))
 
     async def proxy(self, link: str, *, upstream_port: int) -> Proxy:
         """Put a proxy in front of a loopback port; the kernel picks the port that it listens on.

@@ -121,6 +121,20 @@ class TestLatency:
             with pytest.raises(ToxiproxyFailedError, match="remove latency-upstream: NotFound"):
                 await proxy.remove("latency-upstream")
 
+    async def test_a_cut_link_drops_what_is_open_and_takes_nothing_new(self, tmp_path: Path) -> None:
+        """A link that is down ends its connections; restored, it listens on the same port."""
+        async with running(tmp_path) as server, echo_port() as port:
+            proxy = await server.proxy("link", upstream_port=port)
+            reader, writer = await asyncio.open_connection(LOOPBACK, proxy.port)
+            await proxy.cut()
+            assert await reader.read() == b""
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(LOOPBACK, proxy.port)
+            await proxy.restore()
+            async with line_to(proxy.port) as line:
+                assert await line.fastest_s() < LATENCY.least_s
+
 
 class TestServer:
     async def test_proxies_of_one_link_do_not_collide(self, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = 0.05
 BOUND_S = 60.0
