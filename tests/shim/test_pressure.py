@@ -48,7 +48,7 @@ def events(log: Path) -> list[dict[str, Any]]:
 async def test_cut_link_loses_no_call_and_repeats_none(processes: Processes) -> None:
     """Six calls in flight, the link gone for 3 s: six results, and the provider worked six times."""
     urls, log = await start_provider(processes, "constant:20")
-    daemon = await processes.daemon(**urls)
+    daemon = await processes.daemon(0, **urls)
     async with Children(say=lambda _: None) as children:
         toxiproxy = await start_server(
             find_server().path, children, environment=os.environ, folder=processes.folder, log=processes.folder / "t"
@@ -81,7 +81,7 @@ async def test_nine_calls_on_a_cap_of_three(processes: Processes) -> None:
     """Nine `analyze` of 35 to 55 s at once: 429s, and at least eight of them get in within three attempts and 180 s."""
     urls, log = await start_provider(processes, "uniform:35,55")
     daemon = await processes.daemon(
-        **urls, EXAI_WS_GLM_MAX_INFLIGHT="16", EXAI_WS_SESSION_MAX_INFLIGHT="16", EXAI_CLIENT_TIMEOUT="180"
+        0, **urls, EXAI_WS_GLM_MAX_INFLIGHT="16", EXAI_WS_SESSION_MAX_INFLIGHT="16", EXAI_CLIENT_TIMEOUT="180"
     )
     async with mcp_client(daemon.port, processes.folder) as client:
         calls = [client.call_tool("analyze", {**STEP, "findings": str(number)}) for number in range(9)]
