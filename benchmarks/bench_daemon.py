@@ -19,6 +19,10 @@ from statistics import median
 HERE = Path(__file__).parent
 SHAPES = ((1, 64), (50, 4))
 TICKS = os.sysconf("SC_CLK_TCK")
+LEAST_RATIO = 0.7
+"""The daemon should answer at least this part of the floor's calls per second."""
+MOST_GROWTH = 1.1
+"""The daemon's cost per call may grow to this much of what it was."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ def run_block(server: ServerProcess, connections: int, in_flight: int, calls: in
     return Block(calls / elapsed_s, p50_s, p99_s, (server.cpu_s() - before_s) / calls)
 
 
-def compare(shape: tuple[int, int], floor: ServerProcess, daemon: ServerProcess, rounds: int, calls: int) -> None:
-    """Run both in turn and print the medians, and the median of the ratios of each pair."""
+def compare(shape: tuple[int, int], floor: ServerProcess, daemon: ServerProcess, rounds: int, calls: int) -> float:
+    """Run both in turn, print the medians, and return the median of the ratios of calls/s of each pair."""
     run_block(floor, *shape, calls // 4)
     run_block(daemon, *shape, calls // 4)
     pairs = [(run_block(floor, *shape, calls), run_block(daemon, *shape, calls)) for _ in range(rounds)]
@@ -92,15 +96,27 @@ def compare(shape: tuple[int, int], floor: ServerProcess, daemon: ServerProcess,
     cpus = sorted(daemon.cpu_per_call_s / floor.cpu_per_call_s for floor, daemon in pairs)
     print(f"ratio of calls/s, daemon to floor: median {median(rates):.2f} ({rates[0]:.2f} to {rates[-1]:.2f})")
     print(f"ratio of server CPU per call:      median {median(cpus):.2f} ({cpus[0]:.2f} to {cpus[-1]:.2f})")
+    return median(rates)
 
 
-def check_flatness(daemon: ServerProcess, calls: int) -> None:
-    """Print the server's CPU per call early and late in 20,000 calls after a warm-up."""
+def check_flatness(daemon: ServerProcess, calls: int) -> float:
+    """Print the server's CPU per call in 20,000 calls after a warm-up; return late to early."""
     run_block(daemon, 1, 64, calls // 2)
     blocks = [run_block(daemon, 1, 64, 2500).cpu_per_call_s for _ in range(8)]
     early_s, late_s = median(blocks[:3]), median(blocks[-3:])
     print("\nserver CPU per call over 8 blocks of 2,500 calls, in us:", *(f"{1e6 * block:.0f}" for block in blocks))
     print(f"late to early: {late_s / early_s:.2f}")
+    return late_s / early_s
+
+
+def print_bars(ratios: list[float], growth: float) -> None:
+    """Say which bars are reached."""
+    bars = [
+        (f"{connections} x {in_flight} >= {LEAST_RATIO}: {ratio:.2f}", ratio >= LEAST_RATIO)
+        for (connections, in_flight), ratio in zip(SHAPES, ratios, strict=True)
+    ]
+    bars.append((f"late to early <= {MOST_GROWTH}: {growth:.2f}", growth <= MOST_GROWTH))
+    print("\nbars:", "; ".join(f"{bar} {'reached' if reached else 'MISSED'}" for bar, reached in bars))
 
 
 def main() -> None:
@@ -113,9 +129,8 @@ def main() -> None:
         floor = ServerProcess("floor.py", Path(scratch) / "floor")
         daemon = ServerProcess("wide_open.py", Path(scratch) / "daemon")
         try:
-            for shape in SHAPES:
-                compare(shape, floor, daemon, options.rounds, options.calls)
-            check_flatness(daemon, options.calls)
+            ratios = [compare(shape, floor, daemon, options.rounds, options.calls) for shape in SHAPES]
+            print_bars(ratios, check_flatness(daemon, options.calls))
         finally:
             floor.close()
             daemon.close()

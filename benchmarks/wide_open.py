@@ -11,6 +11,7 @@ from typing import Any
 
 from reference_daemon.clock import Clock
 from reference_daemon.daemon import Daemon
+from reference_daemon.garbage import look_rarely
 from reference_daemon.observability.lines import RotatingFile
 from reference_daemon.observability.logs import configure_logging
 from reference_daemon.observability.metrics import Metrics
@@ -47,6 +48,7 @@ async def _main() -> None:
     configure_logging(settings.log_format, settings.log_level)
     metrics = Metrics(RotatingFile(settings.log_dir / "ws_daemon.metrics.jsonl", max_bytes=1 << 30))
     async with Daemon(settings, {"nothing": Nothing()}, Clock(), metrics) as daemon:
+        look_rarely()
         print(daemon.port, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

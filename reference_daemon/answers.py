@@ -21,6 +21,7 @@ class Answer(msgspec.Struct, frozen=True):
         outputs: Encoded outputs.
         error: Encoded error.
         duration_s: Seconds from admission to the answer.
+        size_bytes: Size of what a replay needs.
     """
 
     outcome: str
@@ -28,11 +29,7 @@ class Answer(msgspec.Struct, frozen=True):
     outputs: bytes | None
     error: bytes | None
     duration_s: float
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of what a replay needs."""
-        return len(self.outputs or b"") + len(self.error or b"")
+    size_bytes: int
 
     def frame(self, request_id: str, trace_id: str, *, replayed: bool = False) -> bytes:
         """Return the frame that answers `request_id`."""
@@ -50,12 +47,14 @@ class Answer(msgspec.Struct, frozen=True):
 
 def result(texts: Sequence[str], duration_s: float) -> Answer:
     """Answer with outputs."""
-    return Answer("ok", 200, _encode([wire.Output(text) for text in texts]), None, duration_s)
+    outputs = _encode([wire.Output(text) for text in texts])
+    return Answer("ok", 200, outputs, None, duration_s, len(outputs))
 
 
 def failure(outcome: str, why: wire.Error, duration_s: float) -> Answer:
     """Answer with an error."""
-    return Answer(outcome, why.status, None, _encode(why), duration_s)
+    encoded = _encode(why)
+    return Answer(outcome, why.status, None, encoded, duration_s, len(encoded))
 
 
 def late(decision: Expire, phase: str) -> wire.Error:

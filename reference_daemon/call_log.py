@@ -3,13 +3,14 @@
 The same facts go to the metrics file. A key is named by its hash, a person finds a call by its trace_id.
 """
 
+import time
 import traceback
 from typing import Any
 
 from reference_daemon import wire
 from reference_daemon.intake import MAX_NAME, Prepared
 from reference_daemon.live import LiveCall
-from reference_daemon.observability.metrics import Metrics
+from reference_daemon.observability.metrics import Event, Metrics
 from reference_daemon.sessions import Session
 
 
@@ -37,47 +38,54 @@ class CallLog:
             limit=admit.limit,
             waits=admit.waits or None,
         )
-        self._metrics.emit(
-            "accepted",
-            tool=arrived.tool,
-            trace_id=prepared.trace_id,
-            call_key=prepared.key_hash,
-            request_id=arrived.request_id,
-            session=arrived.session_id,
-            provider=arrived.provider,
-            kind=arrived.kind,
-            timeout_s=admit.timeout_s,
+        self._metrics.write(
+            Event(
+                "accepted",
+                time.time(),
+                tool=arrived.tool,
+                trace_id=prepared.trace_id,
+                call_key=prepared.key_hash,
+                request_id=arrived.request_id,
+                session=arrived.session_id,
+                provider=arrived.provider,
+                kind=arrived.kind,
+                timeout_s=admit.timeout_s,
+            )
         )
 
     def ended(self, call: LiveCall, *, client_there: bool) -> None:
         """A call has its answer."""
-        arrived, answer = call.prepared.arrived, call.answer
+        prepared, context, answer = call.prepared, call.context, call.answer
         assert answer is not None  # noqa: S101 - that is what this line is about
+        arrived, duration_s = prepared.arrived, round(answer.duration_s, 4)
         self._log.info(
             "call_end",
             tool=arrived.tool,
-            trace_id=call.prepared.trace_id,
+            trace_id=prepared.trace_id,
             request_id=arrived.request_id,
             outcome=answer.outcome,
             status=answer.status,
-            duration_s=round(answer.duration_s, 4),
-            phase=call.context.phase,
-            heartbeats=call.context.heartbeats,
+            duration_s=duration_s,
+            phase=context.phase,
+            heartbeats=context.heartbeats,
             client="there" if client_there else "gone",
         )
         self._metrics.finished(arrived.tool, answer.outcome, answer.duration_s)
-        self._metrics.emit(
-            "finished",
-            tool=arrived.tool,
-            trace_id=call.prepared.trace_id,
-            request_id=arrived.request_id,
-            session=arrived.session_id,
-            provider=arrived.provider,
-            kind=arrived.kind,
-            outcome=answer.outcome,
-            status=answer.status,
-            duration_s=round(answer.duration_s, 4),
-            heartbeats=call.context.heartbeats,
+        self._metrics.write(
+            Event(
+                "finished",
+                time.time(),
+                tool=arrived.tool,
+                trace_id=prepared.trace_id,
+                request_id=arrived.request_id,
+                session=arrived.session_id,
+                provider=arrived.provider,
+                kind=arrived.kind,
+                outcome=answer.outcome,
+                status=answer.status,
+                duration_s=duration_s,
+                heartbeats=context.heartbeats,
+            )
         )
 
     def stopped(self, call: LiveCall, now: float) -> None:
@@ -171,6 +179,7 @@ class CallLog:
             trace_id=call.prepared.trace_id,
             request_id=call.prepared.arrived.request_id,
             code=why.code,
+            provider_status=why.provider_status,
             exception=type(raised).__name__,
             place=place_of(raised),
         )

@@ -8,9 +8,10 @@ for a client.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
+from typing import cast
 
 import msgspec
 import structlog
@@ -73,7 +74,7 @@ class Calls:
         self._results = Results()
         self._live: dict[CallId, LiveCall] = {}
         self._new: list[LiveCall] = []
-        self._ids = count(1)
+        self._next_id = cast("Iterator[CallId]", count(1)).__next__
         self._loop = asyncio.get_running_loop()  # asked once: on Python 3.11 each time is a call of the kernel
         self._idle = asyncio.Event()
         self._idle.set()
@@ -281,12 +282,16 @@ class Calls:
     def _set_timer_soon(self, call: LiveCall) -> None:
         """Set the timer of a new call three turns later: work that takes no time has ended by then, and needs none."""
         if not self._new:
-            self._loop.call_soon(self._loop.call_soon, self._loop.call_soon, self._set_timers)
+            self._loop.call_soon(self._turn_ended)
         self._new.append(call)
 
-    def _set_timers(self) -> None:
-        """Set the timers of the calls that are new, and still need one."""
+    def _turn_ended(self) -> None:
+        """Let the calls of one turn wait for two more; those of the next turn do so by themselves."""
         new, self._new = self._new, []
+        self._loop.call_soon(self._loop.call_soon, self._set_timers, new)
+
+    def _set_timers(self, new: list[LiveCall]) -> None:
+        """Set the timers of the calls that still need one."""
         for call in new:
             if call.answer is None:
                 self._set_timer(call)
@@ -364,9 +369,6 @@ class Calls:
     def sweep(self) -> None:
         """Drop kept answers that are too old."""
         self._results.drop(self._policy.sweep(now=self._clock.now()))
-
-    def _next_id(self) -> CallId:
-        return CallId(next(self._ids))
 
     def _answer_of(self, call_id: CallId) -> tuple[Answer, str]:
         """Return the answer of a call that is answered, and its trace_id."""

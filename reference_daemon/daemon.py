@@ -136,13 +136,12 @@ class Daemon:
         self._log.info("session_opened", session=session.session_id, client=session.label or None)
         self._metrics.emit("session_opened", session=session.session_id, client=session.label or None)
         dispatcher = Dispatcher(session, self.calls, self._guard, self._clock, self._tools, self.health)
-        handle = dispatcher.handle
+        session.link.hand_to(dispatcher.handle)
         try:
-            async for message in session.link:
-                if isinstance(message, bytes):
-                    await session.link.close(1003, "text frames only")
-                    break
-                handle(message)
+            while isinstance(message := await session.link.read(), str):
+                dispatcher.handle(message)
+            session.link.hand_to(None)
+            await session.link.close(1003, "text frames only")
         finally:
             self._sessions.close(session)
             self.calls.session_closed(session)

@@ -9,15 +9,23 @@ framing.
 """
 
 from collections import deque
+from collections.abc import Callable, Sequence
+from struct import pack
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection
-from websockets.protocol import State
+from websockets.frames import DATA_OPCODES, Frame, Opcode
+from websockets.protocol import Event, State
+from websockets.typing import Data
 
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Bytes that may wait for a peer to read them: the largest result, and as much again for everything else."""
+
+_TEXT_IN_ONE: Final = 0x81
+_SIZE_16_BITS: Final = 126
+_SIZE_64_BITS: Final = 127
 
 
 class Posting(Connection):
@@ -94,16 +102,74 @@ class Posting(Connection):
         """Frame what waits and write it, until the transport says that the peer is slow."""
         while self._waiting and (all_of_it or not self.paused) and self.protocol.state is State.OPEN:
             taken = 0
+            framed: list[bytes] = []
             while self._waiting and taken < self.write_limit_high:
                 frame = self._waiting.popleft()
                 taken += len(frame)
-                self.protocol.send_text(frame)
+                framed += self._framed(frame)
             self._waiting_bytes -= taken
-            self.transport.write(b"".join(self.protocol.data_to_send()))
+            self.transport.write(b"".join(framed))
+
+    def _framed(self, frame: bytes) -> Sequence[bytes]:
+        """Return the bytes of a text frame."""
+        self.protocol.send_text(frame)
+        return self.protocol.data_to_send()
 
 
 class Link(Posting, ServerConnection):
-    """A connection of the daemon."""
+    """A connection of the daemon. Its messages can be had as they come, without a task that wakes for each.
+
+    Only what is usual goes that way: a text in one frame. The rest, and what comes before that was read, is left to
+    `read`, so that it stays in order, is put together from its fragments, and is refused if it is no UTF-8.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what `websockets` hands to a connection."""
+        super().__init__(*args, **kwargs)
+        self._handle: Callable[[str], None] | None = None
+        self._raised: Exception | None = None
+        self._unread = 0
+
+    def hand_to(self, handle: Callable[[str], None] | None) -> None:
+        """Hand the usual messages to `handle`; with None, `read` has them all."""
+        self._handle = handle
+
+    async def read(self) -> Data:
+        """Return the next message that was left, or raise what `handle` raised.
+
+        Raises:
+            ConnectionClosed: There will be none.
+        """
+        message = await self.recv()
+        self._unread -= 1
+        if self._raised is not None:
+            raise self._raised
+        return message
+
+    def process_event(self, event: Event) -> None:
+        """Take a frame; or, before the first one, the request that opens the connection."""
+        if isinstance(event, Frame) and event.fin and event.opcode in DATA_OPCODES:
+            if self._handle is not None and event.opcode is Opcode.TEXT and not self._unread:
+                try:
+                    self._handle(str(event.data, "utf-8"))
+                except Exception as raised:  # noqa: BLE001 - told to the task that reads, which ends the connection
+                    self._handle, self._raised = None, raised
+                else:
+                    return
+            self._unread += 1
+        super().process_event(event)
+
+    def _framed(self, frame: bytes) -> Sequence[bytes]:
+        """Return the bytes of a text frame, as a server sends it: not masked, and here never compressed.
+
+        Two lines of RFC 6455, section 5.2; the library's general way takes as long as all else that sending needs.
+        """
+        size = len(frame)
+        if size < _SIZE_16_BITS:
+            return bytes((_TEXT_IN_ONE, size)), frame
+        if size < 1 << 16:
+            return pack("!BBH", _TEXT_IN_ONE, _SIZE_16_BITS, size), frame
+        return pack("!BBQ", _TEXT_IN_ONE, _SIZE_64_BITS, size), frame
 
 
 class ClientLink(Posting, ClientConnection):

@@ -28,6 +28,8 @@ _COLOURS: Final[Mapping[str, str]] = {
 }
 _PLAIN: Final = re.compile(r"[!#-~\xa1-\u2027\u202a-\uffff]+")
 """A value that is shown as it is: no spaces, quotes or control characters. Any other is quoted."""
+_PLAIN_BYTES: Final = b"!" + bytes(range(ord("#"), ord("~") + 1))
+"""The ASCII characters of `_PLAIN`."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -36,10 +38,7 @@ class _Stream:
     """What structlog calls with a rendered line."""
 
     def __init__(self, sink: LineSink) -> None:
-        self._sink = sink
-
-    def msg(self, line: bytes) -> None:
-        self._sink.write(line)
+        self.msg = sink.write
 
 
 @functools.lru_cache(maxsize=4)
@@ -86,21 +85,26 @@ def _shown(value: object) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text).replace("\x7f", "\\u007f")
 
 
+@functools.lru_cache(maxsize=8)
+def _head(milliseconds: int, level: str, name: str, colour: str) -> bytes:
+    """Return the first three words of a line for people; the lines of one turn have few different ones."""
+    shown = level.upper()
+    if colour:
+        shown, name = f"{colour}{shown}\x1b[0m", f"\x1b[1m{name}\x1b[0m"
+    return f"{_stamp(milliseconds)[11:-1]} {shown} {name}".encode("utf-8", "backslashreplace")
+
+
 def render_console(_logger: object, level: str, event: MutableMapping[str, Any], *, colours: bool = False) -> bytes:
     """Make a line for people: time of day, level, event, then key=value of the fields that have a value."""
     if "exc_info" in event:
         _unfold(event)
-    name = event.pop("event")
+    head = _head(int(time.time() * 1000), level, event.pop("event"), _COLOURS[level] if colours else "")
     pairs = [f"{key}={value}" for key, value in event.items() if value is not None]
-    fields = " ".join(pairs)
-    plain = fields.isascii() and fields.isprintable() and '"' not in fields and fields.count(" ") < max(len(pairs), 1)
-    if not plain:  # rare: then look at each value
-        fields = " ".join([f"{key}={_shown(value)}" for key, value in event.items() if value is not None])
-    clock, shown = timestamp(time.time())[11:-1], level.upper()
-    if colours:
-        shown, name = f"{_COLOURS.get(level, '')}{shown}\x1b[0m", f"\x1b[1m{name}\x1b[0m"
-    line = f"{clock} {shown} {name} {fields}" if fields else f"{clock} {shown} {name}"
-    return line.encode("utf-8", "backslashreplace")
+    fields = " ".join(pairs).encode("utf-8", "backslashreplace")
+    if len(fields.translate(None, _PLAIN_BYTES)) >= len(pairs) > 0:  # more than the spaces between: look at each value
+        pairs = [f"{key}={_shown(value)}" for key, value in event.items() if value is not None]
+        fields = " ".join(pairs).encode("utf-8", "backslashreplace")
+    return head + b" " + fields if pairs else head
 
 
 class _Logger(structlog.BoundLoggerBase):

@@ -224,7 +224,8 @@ class Advisor:
 
     def _lengths(self, tool: str, kind: CallKind) -> DurationWindow | Guess:
         """Return how long calls of a tool and kind were seen to take, or a guess until enough were seen."""
-        return self._durations.window(tool, kind) or self._guesses[kind]
+        window = self._durations.window(tool, kind)
+        return self._guesses[kind] if window is None else window
 
     def clamp(self, retry_after_s: float) -> float:
         """Keep an answer between the least wait and the call timeout."""

@@ -156,7 +156,7 @@ class Policy:
             admitted.started_at = now
         if call.key is not None:
             self._keys.claim(call.key, call.call_id)
-        return Admit(call.call_id, admitted.deadline_at, timeout_s, limit, waits=lapsed is not None, fence=fence)
+        return Admit(call.call_id, admitted.deadline_at, timeout_s, limit, lapsed is not None, fence)
 
     def _not_passed_on(self, needs: list[Pool], lapsed: Call) -> list[Pool]:
         """Return those of `needs` of which the successor of `lapsed` will not get a slot from it."""

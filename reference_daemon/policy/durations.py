@@ -36,11 +36,11 @@ class DurationWindow:
 
     def add(self, duration_s: float) -> None:
         """Remember a duration, in seconds, and forget the oldest beyond `SIZE`."""
-        if len(self._arrived) == SIZE:
-            oldest = self._arrived.popleft()
-            del self._sorted[bisect_left(self._sorted, oldest)]
-        self._arrived.append(duration_s)
-        insort(self._sorted, duration_s)
+        arrived, ordered = self._arrived, self._sorted
+        if len(arrived) == SIZE:
+            del ordered[bisect_left(ordered, arrived.popleft())]
+        arrived.append(duration_s)
+        insort(ordered, duration_s)
 
     def quantile_s(self, quantile: float, *, beyond_s: float = -1.0) -> float | None:
         """Return the smallest duration that `quantile` of those longer than `beyond_s` do not exceed.
@@ -52,9 +52,10 @@ class DurationWindow:
         Returns:
             The duration in seconds; None if none is that long.
         """
-        first = bisect_right(self._sorted, beyond_s)
-        longer = len(self._sorted) - first
-        return self._sorted[first + ceil(quantile * longer) - 1] if longer else None
+        ordered = self._sorted
+        first = bisect_right(ordered, beyond_s) if beyond_s >= 0.0 else 0
+        longer = len(ordered) - first
+        return ordered[first + ceil(quantile * longer) - 1] if longer else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,19 @@ class Durations:
 
     def __init__(self) -> None:
         """Start with no durations."""
-        self._windows: dict[tuple[str, CallKind], DurationWindow] = {}
+        self._short: dict[tuple[str, CallKind], DurationWindow] = {}  # those that hold fewer than `ENOUGH`
         self._counting: dict[tuple[str, CallKind], DurationWindow] = {}
 
     def add(self, tool: str, kind: CallKind, duration_s: float) -> None:
         """Remember that a call of `tool` and `kind` took `duration_s` seconds."""
-        window = self._windows.get((tool, kind))
-        if window is None:
-            window = self._windows[tool, kind] = DurationWindow()
+        counting = self._counting.get((tool, kind))
+        if counting is not None:
+            counting.add(duration_s)
+            return
+        window = self._short.setdefault((tool, kind), DurationWindow())
         window.add(duration_s)
         if len(window) == ENOUGH:
-            self._counting[tool, kind] = window
+            self._counting[tool, kind] = self._short.pop((tool, kind))
 
     def window(self, tool: str, kind: CallKind) -> DurationWindow | None:
         """Return the window of `tool` and `kind`; None while it holds fewer than `ENOUGH`."""
