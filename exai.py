@@ -81,7 +81,7 @@ def status_of(error: BaseException) -> int:
         return ExitCode.READER_GONE
     code = getattr(error, "exit_code", None)
     if isinstance(code, int) and code != ExitCode.BUG:
-        sys.stderr.writelines(f"exai: {line}\n" for line in str(error).splitlines() or [""])
+        sys.stderr.write(f"exai: {error}\n")
         return code
     traceback.print_exception(error)
     sys.stderr.write("exai: this is a bug of exai; the lines above say where\n")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FAST = 0.05
 """Time scale of the built-in drill: six calls of 35 to 55 s in a quarter of a minute."""
 
+LEAST = 0.02
+"""Time scale below which the machine's own milliseconds look like seconds of the daemon: a drill would say nothing."""
+
 INTERRUPTED = 130
 
 
@@ -27,7 +30,10 @@ def register(umbrella: typer.Typer) -> None:
 def drill(
     real_time: Annotated[bool, typer.Option("--real-time", help="Run at time scale 1.")] = False,
     time_scale: Annotated[
-        float | None, typer.Option(help=f"Wall seconds per second of the drill.  [default: {FAST}]")
+        float | None,
+        typer.Option(
+            min=LEAST, max=1.0, help=f"Wall seconds per second of the drill; best {FAST} or more.  [default: {FAST}]"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Start of every source of chance.")] = 7,
     runs_dir: Annotated[Path, typer.Option(help="Where the run's directory is made.")] = Path("runs"),
@@ -36,6 +42,7 @@ def drill(
     """Run the smoke drill: the real daemon behind a real Toxiproxy, in front of a stub provider.
 
     Three workflow tools in sequence, once on a plain link and once on a slow one. Writes a report.
+    Daemon and provider run with the shipped settings, whatever your environment and .env say.
     """
     if real_time and time_scale is not None:
         raise typer.BadParameter("--real-time is --time-scale 1: give one of them")
@@ -57,6 +64,7 @@ def _drill(*, scale: float, seed: int, runs: Path, as_json: bool) -> int:
     clock = Clock(scale)
     started_at = datetime.now(UTC)
     with Screen(console_for(stderr=True), clock=clock) as screen:
+        screen.say(f"time scale {scale:g}: a second of the drill takes {scale:g} s")
         screen.say("looking for a Toxiproxy server")
         server = ensure_server(screen.say)
         directory = RunDirectory.create(runs, smoke.SCENARIO, started_at=started_at)

@@ -66,7 +66,7 @@ def judge(calls: Sequence[Observed], faults: Sequence[FaultWindow], daemon_log: 
         _each("success_rate", "answered", [seen.call.outcome.succeeded for seen in ended]),
         _each("call_summaries", "with a CALL SUMMARY block", [seen.summarised for seen in ended]),
         _each("heartbeats", "with at least one heartbeat", [seen.heartbeats > 0 for seen in ended]),
-        _daemon_errors(daemon_log),
+        _daemon_errors(daemon_log, measured=bool(ended)),
         _fault_bit(faults),
     )
 
@@ -88,7 +88,7 @@ def _each(name: str, what: str, passed: Sequence[bool]) -> ExpectationResult:
     )
 
 
-def _daemon_errors(log: Path) -> ExpectationResult:
+def _daemon_errors(log: Path, *, measured: bool) -> ExpectationResult:
     """Judge the daemon's log: no line of level error; the watchdog writes one when a call has no end."""
     levels = _levels(log)
     errors = sum(level in {"error", "critical"} for level in levels)
@@ -96,6 +96,8 @@ def _daemon_errors(log: Path) -> ExpectationResult:
         verdict, reason = Verdict.UNDECIDED, "the daemon's log has no line that can be read"
     else:
         verdict = Verdict.VIOLATED if errors else Verdict.HELD
+        if not measured:  # a daemon that never answered is an environment that failed, not a rule that was broken
+            verdict = Verdict.UNDECIDED
         reason = f"{errors} of {len(levels)} lines in the daemon's log are errors"
     return ExpectationResult(
         name="daemon_errors",

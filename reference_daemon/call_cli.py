@@ -105,7 +105,9 @@ async def _call(client: DaemonClient, tool: str, arguments: dict[str, Any], time
     from reference_daemon.call_screen import Heartbeats
 
     with Heartbeats(tool) as heartbeats:
-        return await client.call(tool, arguments, timeout_s=timeout_s, on_progress=heartbeats.show)
+        return await client.call(
+            tool, arguments, timeout_s=timeout_s, on_progress=heartbeats.show, on_wait=heartbeats.show_wait
+        )
 
 
 def _status(result: CallResult) -> int:

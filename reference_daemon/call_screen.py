@@ -35,7 +35,13 @@ class Heartbeats:
 
     def show(self, frame: wire.Progress) -> None:
         """Show one heartbeat."""
-        text = f"{self._tool}: {frame.phase}, {frame.elapsed:.0f} s so far, {frame.remaining:.0f} s left"
+        self._show(f"{self._tool}: {frame.phase}, {frame.elapsed:.0f} s so far, {frame.remaining:.0f} s left")
+
+    def show_wait(self, why: wire.Error | wire.ErrorFrame, wait_s: float, attempts: int) -> None:
+        """Show why a call was refused, and when it is sent again."""
+        self._show(f"{self._tool}: refused ({why.message}); attempt {attempts + 1} in {wait_s:.0f} s")
+
+    def _show(self, text: str) -> None:
         if self._status is not None:
             self._status.update(text)
         else:

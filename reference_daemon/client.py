@@ -14,12 +14,12 @@ from typing import Any, Self
 from reference_daemon import wire
 from reference_daemon.clock import Clock
 from reference_daemon.connector import Connector
-from reference_daemon.logical_call import LogicalCall, OnProgress, Request
+from reference_daemon.logical_call import LogicalCall, OnProgress, OnWait, Request
 from reference_daemon.outcomes import CallOutcome, CallResult, TimeoutLayer
 from reference_daemon.policy.retry import RetryPolicy
 from reference_daemon.trace_id import trace_id_of
 
-__all__ = ["CallOutcome", "CallResult", "DaemonClient", "OnProgress", "TimeoutLayer"]
+__all__ = ["CallOutcome", "CallResult", "DaemonClient", "OnProgress", "OnWait", "TimeoutLayer"]
 
 
 class DaemonClient:
@@ -119,7 +119,7 @@ class DaemonClient:
     async def _ask(self, frame: wire.ListTools | wire.Health | wire.RotateToken, answer: type[Any]) -> Any:
         return await (await self._connector.open()).ask(frame, answer)
 
-    async def call(
+    async def call(  # noqa: PLR0913 - options of a call, each by its name
         self,
         tool: str,
         arguments: Mapping[str, Any],
@@ -129,6 +129,7 @@ class DaemonClient:
         trace_id: str | None = None,
         attempt_timeout_s: float | None = None,
         on_progress: OnProgress | None = None,
+        on_wait: OnWait | None = None,
     ) -> CallResult:
         """Run a tool and return what became of the call. Cancelling this cancels the call in the daemon, too.
 
@@ -140,6 +141,7 @@ class DaemonClient:
             trace_id: 32 hex digits; fresh if None, or malformed.
             attempt_timeout_s: Seconds that one attempt waits for its answer at most; None: as long as the call.
             on_progress: Called with each heartbeat. What it raises cancels the call, and is raised from here.
+            on_wait: Called with the refusal, the wait in seconds and the attempts made, before each other attempt.
         """
         now = self.clock.now()
         result = CallResult(
@@ -154,6 +156,7 @@ class DaemonClient:
             deadline_at=deadline_at,
             attempt_timeout_s=attempt_timeout_s,
             on_progress=on_progress,
+            on_wait=on_wait,
         )
         run = LogicalCall(self._connector, request, result)
         try:

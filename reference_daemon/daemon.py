@@ -59,6 +59,11 @@ class Daemon:
         self._server: Server | None = None
         self.port = settings.port
 
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """Names of its tools."""
+        return tuple(self._tools)
+
     # --- start and end -----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:

@@ -36,12 +36,12 @@ def daemon(
         settings = settings.model_copy(update={"port": port})
     sink = configure_logging(settings.log_format, settings.log_level)
     try:
-        return asyncio.run(_run(settings, ready_file))
+        return asyncio.run(_run(settings, ready_file, env_file))
     finally:
         sink.flush()  # the last lines were written after the last turn of the loop
 
 
-async def _run(settings: Settings, ready_file: Path | None) -> int:
+async def _run(settings: Settings, ready_file: Path | None, env_file: Path | None) -> int:
     """Run until a signal comes, drain, and return the exit status."""
     import structlog
 
@@ -55,7 +55,7 @@ async def _run(settings: Settings, ready_file: Path | None) -> int:
     on_signals(partial(_note_signal, signals))
     async with running_daemon(settings, Clock(settings.time_scale)) as running:
         look_rarely()
-        _announce(settings, running, ready_file)
+        _announce(settings, running, ready_file, env_file)
         try:
             status = await signals.get()
             if sys.stderr.isatty() and running.daemon.calls.in_flight():
@@ -86,16 +86,21 @@ async def _drain_or_second_signal(running: Running, signals: asyncio.Queue[int])
         await asyncio.wait([drained, hurried])
 
 
-def _announce(settings: Settings, running: Running, ready_file: Path | None) -> None:
+def _announce(settings: Settings, running: Running, ready_file: Path | None, env_file: Path | None) -> None:
     """Say where the daemon listens, and who answers: to programs, to the log, and to a person who watches."""
     import structlog
 
     from reference_daemon.daemon_screen import welcome
+    from reference_daemon.misspelt import misspelt
     from reference_daemon.ready_file import write_ready_file
-    from reference_daemon.settings import url_of
+    from reference_daemon.settings import settings_file, url_of
 
     daemon = running.daemon
     _say_broken_rules(settings)
+    for problem in misspelt(
+        settings_file(env_file), settings, tools=daemon.tool_names, providers=[each.name for each in running.providers]
+    ):
+        structlog.get_logger().warning("setting_unknown", problem=problem)
     if ready_file is not None:
         write_ready_file(ready_file, {"host": settings.host, "port": daemon.port, "boot_id": daemon.boot_id})
     if sys.stderr.isatty():

@@ -28,6 +28,9 @@ LEAST_ATTACH_WAIT_S: Final = 1.0
 
 OnProgress = Callable[[wire.Progress], None]
 
+OnWait = Callable[[wire.Error | wire.ErrorFrame, float, int], None]
+"""Called with a refusal, the seconds until the call is sent again, and the attempts made so far."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -38,12 +41,14 @@ class Request:
         deadline_at: Moment at which the client gives up.
         attempt_timeout_s: Seconds that one attempt waits for its answer at most; None: as long as the call.
         on_progress: Called with each heartbeat.
+        on_wait: Called before each wait for another attempt.
     """
 
     arguments: Mapping[str, Any]
     deadline_at: float
     attempt_timeout_s: float | None
     on_progress: OnProgress | None
+    on_wait: OnWait | None = None
 
 
 class _Step(enum.Enum):
@@ -202,5 +207,7 @@ class LogicalCall:
         if not isinstance(decision, RetryAt):
             return _Step.STOP
         self._result.retry_wait_s += decision.at - now
+        if self._request.on_wait is not None:
+            self._request.on_wait(why, decision.at - now, self._result.attempts)
         await self._clock.sleep(decision.at - now)
         return _Step.SEND

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+from dotenv.parser import Original, parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -27,9 +28,9 @@ from reference_daemon.providers.latency import parse_latency
 LONG_RUN_CLIENT_TIMEOUT_S = 240.0
 """EXAI_CLIENT_TIMEOUT when EXAI_LONG_RUN is on and it is not set itself."""
 
-_PROVIDER_CAP = re.compile(r"EXAI_WS_([A-Z][A-Z0-9]*)_MAX_INFLIGHT")
+PROVIDER_CAP = re.compile(r"EXAI_WS_([A-Z][A-Z0-9]*)_MAX_INFLIGHT")
 _PROVIDER_CAP_NAME: Final = "EXAI_WS_<PROVIDER>_MAX_INFLIGHT"
-_NOT_PROVIDERS = frozenset({"GLOBAL", "SESSION", "TOOL"})
+NOT_PROVIDERS = frozenset({"GLOBAL", "SESSION", "TOOL"})
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -68,7 +69,7 @@ class _ProviderCaps(PydanticBaseSettingsSource):
         caps = {
             match[1]: value
             for name, value in self._variables.items()
-            if (match := _PROVIDER_CAP.fullmatch(name)) and match[1] not in _NOT_PROVIDERS
+            if (match := PROVIDER_CAP.fullmatch(name)) and match[1] not in NOT_PROVIDERS
         }
         return {_PROVIDER_CAP_NAME: caps} if caps else {}
 
@@ -294,6 +295,7 @@ def read_settings(path: Path, **fixed: Any) -> Settings:
         SettingsError: A value breaks a rule, or the file cannot be read.
     """
     try:
+        _check_lines(path)
         settings = Settings(_env_file=path, **fixed)
     except ValidationError as error:
         raise SettingsError([_problem(detail) for detail in error.errors(include_url=False)]) from None
@@ -304,6 +306,27 @@ def read_settings(path: Path, **fixed: Any) -> Settings:
     if settings.long_run and "client_timeout_s" not in settings.model_fields_set:
         settings = settings.model_copy(update={"client_timeout_s": LONG_RUN_CLIENT_TIMEOUT_S})
     return settings
+
+
+def _check_lines(path: Path) -> None:
+    """Refuse a file with a line that is none: its value would be missing without a word.
+
+    Raises:
+        SettingsError: There is such a line.
+    """
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as lines:
+        wrong = [_line_of(binding.original) for binding in parse_stream(lines) if binding.error]
+    if wrong:
+        problems = [ConfigError(f"{path}, line {line}", "…", "must be NAME=value") for line in wrong]
+        raise SettingsError(problems)
+
+
+def _line_of(original: Original) -> int:
+    """Return the line of a binding; the parser counts the empty lines before it to it."""
+    text = original.string
+    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def refusals(settings: Settings) -> list[ConfigError]:

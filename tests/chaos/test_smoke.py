@@ -134,6 +134,11 @@ class TestDaemonLog:
         log.write_text("\n")
         assert judged()["daemon_errors"].verdict is UNDECIDED
 
+    def test_a_daemon_that_never_answered_is_undecided(self, judged: Judge, log: Path) -> None:
+        """Without a call nothing was measured: a daemon that failed from the start is an environment that failed."""
+        log.write_text(json.dumps({"level": "error", "event": "connection_failed"}) + "\n")
+        assert judged(calls=0)["daemon_errors"].verdict is UNDECIDED
+
     def test_a_missing_log_is_undecided(self, judged: Judge, log: Path) -> None:
         """The daemon did not even start."""
         log.unlink()

@@ -123,14 +123,17 @@ async def test_refused_call_gets_in_later(house: House) -> None:
 
 
 async def test_refused_call_gives_up_after_three(house: House) -> None:
-    """While the cap stays full, the third refusal is the outcome, and names what is full."""
+    """While the cap stays full, the third refusal is the outcome, and names what is full; each wait was told."""
     async with house.client() as client:
         first = calling(client)
         await house.tool.starts.get()
-        result = await calling(client)
+        waits: list[tuple[str, float, int]] = []
+        result = await calling(client, on_wait=lambda why, wait_s, made: waits.append((why.code, wait_s, made)))
         house.tool.release.set()
         await first
     assert (result.outcome, result.attempts, house.tool.ran) == (CallOutcome.OVER_CAPACITY, 3, 1)
+    assert [(code, made) for code, _, made in waits] == [("OVER_CAPACITY", 1), ("OVER_CAPACITY", 2)]
+    assert sum(wait_s for _, wait_s, _ in waits) == pytest.approx(result.retry_wait_s)
     assert result.error is not None
     assert "tool:hold" in result.error.message
     assert result.retry_wait_s >= 4.0
