@@ -136,7 +136,7 @@ class TestCommand:
         done = exai("checklist", "--live", "--run", cwd=tmp_path, env=env)
         assert done.returncode == 2
         assert "10 passed" in done.stdout
-        assert [line.split(" = ")[0] for line in done.stderr.splitlines()] == ["exai: EXAI_WS_PORT", "exai: LOG_LEVEL"]
+        assert [line.split(" = ")[0] for line in done.stderr.splitlines()] == ["exai: EXAI_WS_PORT", "LOG_LEVEL"]
 
     def test_json(self, tmp_path: Path) -> None:
         """Programs get the same facts; no value of a secret among them."""
