@@ -126,10 +126,11 @@ async def test_a_peer_that_is_stuck_is_found_by_its_pings(house: House, monkeypa
 
 
 async def test_empty_fragments_for_ever(house: House) -> None:
-    """A message whose fragments never end, each of them empty, costs its own connection and nobody else."""
+    """A message whose fragments never end, each of them empty, costs its connection (1009) and nobody else."""
     daemon = await house.start()
     neighbour = await house.enter(daemon)
     endless = await house.socket(daemon)
     endless.write(a_frame(b"{", Opcode.TEXT, fin=False), a_frame(b"", Opcode.CONT, fin=False) * 20_000)
     await endless.drain()
-    assert await neighbour.health()
+    await until_sessions(neighbour, 1)
+    assert (1009).to_bytes(2, "big") in await endless.read_all()
