@@ -19,7 +19,15 @@ import typer
 from typer.exceptions import TyperException
 
 # In the order of the help page.
-COMMAND_MODULES = ("chaos.cli", "reference_daemon.cli", "chaos.toxiproxy_cli")
+COMMAND_MODULES = (
+    "chaos.cli",
+    "chaos.gate_cli",
+    "chaos.prove_cli",
+    "reports.cli",
+    "scenarios.cli",
+    "reference_daemon.cli",
+    "chaos.toxiproxy_cli",
+)
 
 
 class ExitCode(enum.IntEnum):

@@ -1,55 +1,116 @@
-"""Round trips on the load's own connection: how a drill sees that a fault bit, and that it healed."""
+"""Trips over a proxied link: how a drill sees that a fault bit, and that it healed.
+
+A trip is one HTTP request over a TCP connection through the proxy: the daemon and the stub provider both answer GET. It
+takes no slot and is no execution. All figures are wall seconds.
+"""
 
 import asyncio
-from typing import Final
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from reference_daemon.client import DaemonClient
-from reference_daemon.clock import Clock
-from reference_daemon.policy.errors import HarnessError
+_CHUNK: Final = 65_536
+_LINE: Final = 4_000
+"""Characters of one padding header: servers take lines of at most 8 KiB."""
 
-ENOUGH: Final = 5
-"""Round trips that are always made."""
-
-AT_MOST: Final = 50
-"""Round trips until one must have been fast on a link that is not slow, on a busy machine too."""
-
-
-ANSWER_WITHIN_S: Final = 10.0
-"""Wall seconds that an answer may take, whatever the time scale: no machine gets faster with it."""
+End = Literal["eof", "reset", "refused", "silent"]
 
 
-class NoAnswerError(HarnessError):
-    """The daemon did not answer a `health` request."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """What became of one trip.
 
-    def __str__(self) -> str:
-        """Say so, with the limit."""
-        return f"the daemon did not answer within {ANSWER_WITHIN_S:g} s"
-
-
-async def round_trips(client: DaemonClient, clock: Clock, *, faster_than_s: float | None = None) -> tuple[float, ...]:
-    """Return the times of a few `health` round trips, in unscaled seconds.
-
-    Args:
-        client: The connection to measure on.
-        clock: Source of time.
-        faster_than_s: Go on, within a bound, until one was faster than this: a busy machine slows some round
-            trips down, and only a slow link slows all of them.
-
-    Raises:
-        NoAnswerError: The daemon did not answer.
-        HarnessError: The connection was lost.
+    Attributes:
+        end: `eof` after an answer or without one, `reset`, `refused`, or `silent`: nothing came in time.
+        first_s: Until the first byte of the answer; None if none came.
+        last_s: Until its last byte.
+        end_s: Until the end of the connection, or of the patience.
+        received: Bytes of the answer.
+        pieces: Reads that they came in.
     """
-    times: list[float] = []
-    while len(times) < ENOUGH or (faster_than_s is not None and min(times) >= faster_than_s and len(times) < AT_MOST):
-        sent_at = clock.now()
-        await _health(client)
-        times.append(clock.now() - sent_at)
-    return tuple(times)
+
+    end: End
+    first_s: float | None
+    last_s: float | None
+    end_s: float
+    received: int
+    pieces: int
+
+    @property
+    def answered(self) -> bool:
+        """Whether anything came back."""
+        return self.first_s is not None
 
 
-async def _health(client: DaemonClient) -> None:
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            await client.health()
-    except TimeoutError:
-        raise NoAnswerError from None
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A proxied link.
+
+    Attributes:
+        port: Loopback port of the proxy.
+        path: Path that the server behind it answers.
+    """
+
+    port: int
+    path: str
+
+    async def trip(self, *, patience_s: float, padding: int = 0) -> Trip:
+        """Make one trip.
+
+        Args:
+            patience_s: Wall seconds after which it is given up.
+            padding: Bytes that the request is made longer by.
+        """
+        began_at = time.monotonic()
+        try:
+            async with asyncio.timeout(patience_s):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except TimeoutError:
+            return _nothing("silent", began_at)
+        except OSError:
+            return _nothing("refused", began_at)
+        try:
+            return await self._ask(reader, writer, began_at, patience_s, padding)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await writer.wait_closed()
+
+    async def _ask(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        began_at: float,
+        patience_s: float,
+        padding: int,
+    ) -> Trip:
+        first_s = last_s = None
+        received = pieces = 0
+        end: End = "silent"
+        try:
+            async with asyncio.timeout(patience_s):
+                writer.write(self._request(padding))
+                while chunk := await reader.read(_CHUNK):
+                    last_s = time.monotonic() - began_at
+                    first_s = last_s if first_s is None else first_s
+                    received, pieces = received + len(chunk), pieces + 1
+            end = "eof"
+        except TimeoutError:
+            pass
+        except OSError:
+            end = "reset"
+        end_s = time.monotonic() - began_at
+        return Trip(end=end, first_s=first_s, last_s=last_s, end_s=end_s, received=received, pieces=pieces)
+
+    def _request(self, padding: int) -> bytes:
+        lines = [f"GET {self.path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
+        while padding > 0:
+            lines.append(f"X-Padding: {'x' * min(padding, _LINE)}")
+            padding -= _LINE
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _nothing(end: End, began_at: float) -> Trip:
+    return Trip(end=end, first_s=None, last_s=None, end_s=time.monotonic() - began_at, received=0, pieces=0)

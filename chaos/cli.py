@@ -1,4 +1,4 @@
-"""The command `exai drill`."""
+"""The commands `exai drill` and `exai judge`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from chaos.drill import Finished
-    from chaos.run_directory import RunDirectory
-    from reports.summary import Summary
-
-FAST = 0.05
-"""Time scale of the built-in drill: six calls of 35 to 55 s in a quarter of a minute."""
+    from chaos.conduct import Conducted
+    from chaos.drill import Checked
 
 LEAST = 0.02
 """Time scale below which the machine's own milliseconds look like seconds of the daemon: a drill would say nothing."""
@@ -23,85 +19,138 @@ INTERRUPTED = 130
 
 
 def register(umbrella: typer.Typer) -> None:
-    """Add the command to the umbrella command."""
+    """Add the commands to the umbrella command."""
     umbrella.command("drill")(drill)
+    umbrella.command("judge")(judge)
+
+
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names of shipped scenarios, or files; none: the four stages of the verification plan."),
+]
+RunsDir = Annotated[Path, typer.Option(help="Where the run's directory is made.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary, as JSON, and nothing else.")]
 
 
 def drill(
+    scenario: Scenarios = None,
     real_time: Annotated[bool, typer.Option("--real-time", help="Run at time scale 1.")] = False,
     time_scale: Annotated[
         float | None,
         typer.Option(
-            min=LEAST, max=1.0, help=f"Wall seconds per second of the drill; best {FAST} or more.  [default: {FAST}]"
+            min=LEAST, max=1.0, help="Wall seconds per second; the scenario's own if absent, best 0.05 or more."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Start of every source of chance.")] = 7,
-    runs_dir: Annotated[Path, typer.Option(help="Where the run's directory is made.")] = Path("runs"),
-    json: Annotated[bool, typer.Option("--json", help="Print the summary, as JSON, and nothing else.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Start of every source of chance; the scenario's own if absent.")
+    ] = None,
+    env_file: Annotated[
+        Path | None, typer.Option(help="Settings that stand before the scenario's, for example recommended.env.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="ws://HOST:PORT of a daemon that runs already, in the place of a new one.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="Its token.", envvar="EXAI_WS_TOKEN", show_envvar=True)] = None,
+    runs_dir: RunsDir = Path("runs"),
+    json: Json = False,
 ) -> int:
-    """Run the smoke drill: the real daemon behind a real Toxiproxy, in front of a stub provider.
+    """Run scenarios: the real daemon behind a real Toxiproxy, in front of stub providers, under load and faults.
 
-    Three workflow tools in sequence, once on a plain link and once on a slow one. Writes a report.
-    Daemon and provider run with the shipped settings, whatever your environment and .env say.
+    Each is judged by its expectations and by the invariants, and leaves a run directory with a report.
+    Daemon and providers take nothing from your environment and .env.
     """
+    from chaos.drill import check
+    from chaos.stages import STAGES
+    from scenarios.load import find_scenario, load_scenario
+
     if real_time and time_scale is not None:
         raise typer.BadParameter("--real-time is --time-scale 1: give one of them")
-    scale = 1.0 if real_time else FAST if time_scale is None else time_scale
-    return _drill(scale=scale, seed=seed, runs=runs_dir, as_json=json)
+    names = scenario or [name for name in STAGES.values() if name is not None]
+    loaded = [load_scenario(find_scenario(name)) for name in names]
+    whats = [check(each, env_file=env_file, target=target) for each in loaded]
+    scale = 1.0 if real_time else time_scale
+    token = token if target is not None else None
+    results = []
+    for what in whats:
+        result = _one(what, scale, seed, env_file, target, token, runs_dir, as_json=json)
+        results.append(result)
+        if result.interrupted:
+            return INTERRUPTED
+    from scenarios.verdict import worst
+
+    return worst(result.verdict for result in results).exit_code
 
 
-def _drill(*, scale: float, seed: int, runs: Path, as_json: bool) -> int:
+def _one(
+    what: Checked,
+    time_scale: float | None,
+    seed: int | None,
+    env_file: Path | None,
+    target: str | None,
+    token: str | None,
+    runs: Path,
+    *,
+    as_json: bool,
+) -> Conducted:
     from datetime import UTC, datetime
 
-    from chaos import smoke
-    from chaos.drill import Options, run_drill
+    from chaos.conduct import conduct
+    from chaos.drill import Options
     from chaos.run_directory import RunDirectory
     from chaos.screen import Screen, console_for, print_result
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock
     from reports.summary import to_json
+    from reports.write import write_report
 
+    scale = what.scenario.time_scale if time_scale is None else time_scale
     clock = Clock(scale)
     started_at = datetime.now(UTC)
     with Screen(console_for(stderr=True), clock=clock) as screen:
-        screen.say(f"time scale {scale:g}: a second of the drill takes {scale:g} s")
-        screen.say("looking for a Toxiproxy server")
+        screen.say(f"{what.scenario.name}, time scale {scale:g}: a second of the drill takes {scale:g} s")
         server = ensure_server(screen.say)
-        directory = RunDirectory.create(runs, smoke.SCENARIO, started_at=started_at)
+        directory = RunDirectory.create(runs, what.scenario.name, started_at=started_at)
         options = Options(
             toxiproxy=server.path,
             toxiproxy_version=server.version,
-            seed=seed,
+            seed=what.scenario.seed if seed is None else seed,
             time_scale=scale,
             started_at=started_at,
+            env_file=env_file,
+            target=target,
+            token=token,
         )
-        finished = run_drill(options, directory, screen, clock=clock)
-        screen.say("writing the report")
-        summary = _write(finished, directory)
+        summaries = []
+
+        def report(path: Path, record: object, judgement: object) -> None:
+            summaries.append(write_report(path, record, judgement))  # type: ignore[arg-type]
+
+        result = conduct(what, options, directory, screen, clock=clock, report=report)
     if as_json:
-        sys.stdout.write(to_json(summary).decode())
+        sys.stdout.write(to_json(summaries[0]).decode())
     else:
-        report = directory.path / "report.html"
-        print_result(console_for(stderr=False), finished.run, summary.verdict, finished.calls, report)
-    return INTERRUPTED if finished.interrupted else summary.verdict.exit_code
+        print_result(console_for(stderr=False), result.record, result.judgement, directory.path / "report.html")
+    return result
 
 
-def _write(finished: Finished, directory: RunDirectory) -> Summary:
-    """Write everything that is kept of a run, the history first: from it, all else can be made again."""
-    from chaos.run_directory import RunDirectoryError
-    from reports import html, plots
+def judge(
+    run_dir: Annotated[Path, typer.Argument(help="Directory of a run.")],
+    json: Json = False,
+) -> int:
+    """Judge an old run again, by its own scenario and today's rules; writes nothing."""
+    from chaos.screen import console_for, print_result
     from reports.summary import summarize, to_json
-    from scenarios.history import write_calls
+    from scenarios.checks.judge import judge as judged
+    from scenarios.load import load_scenario
+    from scenarios.record import NoRecordError, read_record
 
-    calls = [seen.call for seen in finished.calls]
-    history = directory.path / "calls.parquet"
     try:
-        write_calls(history, calls)
-    except OSError as error:
-        raise RunDirectoryError.of(history, error) from error
-    summary = summarize(finished.run, calls)
-    directory.write("summary.json", to_json(summary))
-    directory.write("plots/latency.svg", plots.latency_svg(finished.run, calls))
-    directory.write("plots/latency.png", plots.latency_png(finished.run, calls))
-    directory.write("report.html", html.render(summary, calls).encode())
-    return summary
+        record = read_record(run_dir)
+    except NoRecordError as error:
+        raise typer.BadParameter(str(error)) from error
+    judgement = judged(load_scenario(run_dir / "scenario.yaml"), record)
+    if json:
+        sys.stdout.write(to_json(summarize(record, judgement)).decode())
+    else:
+        print_result(console_for(stderr=False), record, judgement, run_dir / "report.html")
+    return judgement.verdict.exit_code

@@ -1,9 +1,10 @@
-"""One drill from start to end: bring the system up, run the smoke drill, take it down, judge.
+"""One drill from start to end: bring the system up, run the scenario, take it down, gather what happened.
 
 Whatever ends it early, an error of the environment or Ctrl-C, what was seen until then is handed back.
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
 import platform
 from dataclasses import dataclass
@@ -11,15 +12,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from chaos import smoke
+from chaos import collect
+from chaos.defects import DEFECTS, applied, find
 from chaos.interrupt import until_interrupted
-from chaos.observe import Observed
+from chaos.probes.logs import search_logs
+from chaos.recorder import Recorder
 from chaos.run_directory import RunDirectory
-from chaos.runner import Record, SmokeRunner, Watcher
-from chaos.topology import DAEMON_LOG, Plan, topology
+from chaos.runner import Load, Runner, Watcher
+from chaos.settings_of import caps_of, checked, timeouts_of, wanted
+from chaos.topology import Plan, System, running_system
 from reference_daemon.clock import Clock
-from reference_daemon.policy.config import Timeouts
+from reference_daemon.garbage import look_rarely
 from reference_daemon.policy.errors import HarnessError
+from reference_daemon.settings import Settings
+from scenarios.history import Body
+from scenarios.model import Scenario
+from scenarios.record import Record
 from scenarios.run import Run
 
 _PACKAGES: Final = ("exai-harness", "websockets", "openai", "toxiproxy-python")
@@ -35,6 +43,9 @@ class Options:
         seed: Start of every source of chance, Toxiproxy's own jitter excepted, which takes no seed.
         time_scale: Wall seconds per second of the drill.
         started_at: Start by the wall clock.
+        env_file: Settings that stand before the scenario's.
+        target: Address of a daemon that runs already.
+        token: Its token.
     """
 
     toxiproxy: Path
@@ -42,6 +53,9 @@ class Options:
     seed: int
     time_scale: float
     started_at: datetime
+    env_file: Path | None = None
+    target: str | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,61 +63,172 @@ class Finished:
     """A drill that is over.
 
     Attributes:
-        run: Its conditions, faults and judged expectations.
-        calls: What was seen of each call.
+        record: What happened.
         interrupted: Whether a person or the system stopped it.
     """
 
-    run: Run
-    calls: tuple[Observed, ...]
+    record: Record
     interrupted: bool
 
 
-def run_drill(options: Options, directory: RunDirectory, watcher: Watcher, *, clock: Clock) -> Finished:
-    """Run the smoke drill; everything that it started has been stopped when this returns, or raises."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A scenario whose settings the daemon will take; made by `check`.
+
+    Attributes:
+        scenario: The scenario.
+        values: The settings that differ from the shipped ones, as texts.
+        settings: All settings.
+        not_carried: What a foreign daemon cannot be asked, in words.
+    """
+
+    scenario: Scenario
+    values: dict[str, str]
+    settings: Settings
+    not_carried: tuple[str, ...] = ()
+
+
+def check(scenario: Scenario, *, env_file: Path | None, target: str | None) -> Checked:
+    """Check what can be wrong before anything starts.
+
+    Raises:
+        DrillSettingsError: A setting is wrong.
+        UnknownDefectError: The scenario names a defect that there is not.
+    """
+    if scenario.daemon.defect is not None:
+        find(scenario.daemon.defect)
+    values = wanted(scenario, env_file)
+    settings = checked(scenario, values)
+    if target is None:
+        return Checked(scenario, values, settings)
+    reachable, left_out = for_foreign_daemon(scenario)
+    return Checked(reachable, values, settings, left_out)
+
+
+def for_foreign_daemon(scenario: Scenario) -> tuple[Scenario, tuple[str, ...]]:
+    """Return what of a scenario can be run on a daemon that somebody else started, and what cannot, in words."""
+    left_out = [f"settings: the daemon's own are in force, not {name}" for name in scenario.settings]
+    left_out += [f"provider {name}: it is not ours to control" for name in scenario.providers]
+    faults = []
+    for fault in scenario.faults:
+        if fault.link == "client-daemon":
+            faults.append(fault)
+        else:
+            left_out.append(f"fault {fault.title}: only the link to the clients can be reached")
+    blind = {"executions", "daemon_errors"}
+    expect = []
+    for expectation in scenario.expect:
+        if expectation.metric in blind:
+            left_out.append(f"expectation {expectation.metric}: it needs logs that a foreign daemon keeps to itself")
+        else:
+            expect.append(expectation)
+    changes = {"faults": tuple(faults), "expect": tuple(expect), "daemon": type(scenario.daemon)()}
+    return scenario.model_copy(update=changes), tuple(left_out)
+
+
+def run_drill(what: Checked, options: Options, directory: RunDirectory, watcher: Watcher, *, clock: Clock) -> Finished:
+    """Run a scenario; everything that it started has been stopped when this returns, or raises."""
     began_at = clock.now()
-    record = Record(start_at=began_at)
+    recorder = Recorder(clock)
+    load = Load(scenario=what.scenario, recorder=recorder)
+    drill = _Drill(what, options, directory, watcher, clock, load)
     stopped_by: str | None = None
     interrupted = False
     try:
-        interrupted = asyncio.run(until_interrupted(_drill(options, directory, watcher, record, clock)))
+        interrupted = asyncio.run(until_interrupted(drill.run()))
     except HarnessError as error:
         stopped_by = str(error)
     if interrupted:
         stopped_by = "interrupted"
+    drill.collect()
+    events = sorted(recorder.events, key=lambda event: event.at)
     run = Run(
-        scenario=smoke.SCENARIO,
-        title=smoke.TITLE,
+        scenario=what.scenario.name,
+        title=what.scenario.title,
+        body=Body.REAL,
         started_at=f"{options.started_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        wall_s=clock.wall_s(clock.now() - began_at),
+        wall_s=round(clock.wall_s(clock.now() - began_at), 3),
         time_scale=options.time_scale,
         seed=options.seed,
-        timeouts_s={"call timeout": Timeouts().call_s, "expert budget": Timeouts().expert_s},
-        versions=_versions(options),
-        faults=tuple(record.faults),
-        expectations=smoke.judge(record.calls, record.faults, directory.logs / DAEMON_LOG),
+        timeouts_s=timeouts_of(what.settings),
+        caps={} if options.target else caps_of(what.settings),
+        settings=what.values,
+        versions=versions(options.toxiproxy_version),
+        faults=load.faults,
+        schedule_lag_p99_s=None if load.driver is None else load.driver.lag_p99_s(),
+        not_carried=what.not_carried,
+        target=options.target or "embedded",
+        defect=what.scenario.daemon.defect,
         stopped_by=stopped_by,
     )
-    return Finished(run, tuple(record.calls), interrupted)
+    return Finished(Record(run, tuple(load.calls), events), interrupted)
 
 
-async def _drill(options: Options, directory: RunDirectory, watcher: Watcher, record: Record, clock: Clock) -> None:
-    plan = Plan(
-        toxiproxy=options.toxiproxy,
-        latency=smoke.PROVIDER_LATENCY,
-        seed=options.seed,
-        time_scale=options.time_scale,
-    )
-    async with topology(plan, directory, say=watcher.say) as system:
-        await SmokeRunner(system, record, watcher, clock=clock, seed=options.seed).run()
+class _Drill:
+    """One drill while it runs."""
+
+    def __init__(
+        self,
+        what: Checked,
+        options: Options,
+        directory: RunDirectory,
+        watcher: Watcher,
+        clock: Clock,
+        load: Load,
+    ) -> None:
+        self._what, self._options, self._directory = what, options, directory
+        self._watcher, self._clock, self._load = watcher, clock, load
+        self._system: System | None = None
+
+    async def run(self) -> None:
+        """Bring the system up, run the load, take the system down."""
+        look_rarely()
+        recorder, options, scenario = self._load.recorder, self._options, self._what.scenario
+        plan = Plan(
+            scenario=scenario,
+            settings=self._what.values,
+            toxiproxy=options.toxiproxy,
+            seed=options.seed,
+            time_scale=options.time_scale,
+            logs=self._directory.logs,
+            target=options.target,
+        )
+        system_of = running_system(plan, say=self._watcher.say, note=recorder.note, since=recorder.since)
+        with _client_defect(scenario.daemon.defect):
+            async with system_of as self._system:
+                runner = Runner(self._system, self._load, self._watcher, clock=self._clock, seed=options.seed)
+                token = options.token
+                await runner.run(client_timeout_s=self._what.settings.client_timeout_s, token=token)
+
+    def collect(self) -> None:
+        """Add what daemon and provider wrote, and what stands in their logs that should not."""
+        system, recorder = self._system, self._load.recorder
+        if system is None:
+            return
+        logs: list[Path] = []
+        if system.daemon is not None:
+            for boot, path in system.daemon.metrics_files:
+                if path.exists():
+                    recorder.events += collect.daemon_events(path, start_at=recorder.start_at, boot=boot)
+            logs = [path for path in system.daemon.text_logs if path.exists()]
+        if system.provider_log is not None and system.provider_log.exists():
+            recorder.events += collect.provider_events(system.provider_log, start_at=recorder.start_at)
+        recorder.events += search_logs(logs, ())
 
 
-def _versions(options: Options) -> dict[str, str]:
+def _client_defect(name: str | None) -> contextlib.AbstractContextManager[object]:
+    """Apply a defect that is the client's; one of the daemon is applied in its own process."""
+    if name is None or DEFECTS[name].where != "client":
+        return contextlib.nullcontext()
+    return applied(name)
+
+
+def versions(toxiproxy: str) -> dict[str, str]:
     """Return the version of everything that took part."""
-    versions = {"Python": platform.python_version(), "Toxiproxy": options.toxiproxy_version}
+    found = {"Python": platform.python_version(), "Toxiproxy": toxiproxy}
     for name in _PACKAGES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed (run from its source)"
-    return versions
+            found[name] = "not installed (run from its source)"
+    return found

@@ -1,8 +1,8 @@
-"""From what the client saw of a call to its row in the history, and what the row does not hold."""
+"""From what a client saw of a call to its row in the history. What nobody saw stays null."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -17,98 +17,74 @@ _FACT: Final = re.compile(r"^([^:]+): (.*)$", re.MULTILINE)
 _NOT_KNOWN: Final = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One call of a drill.
-
-    Attributes:
-        call: Its row in the history.
-        heartbeats: How many heartbeats the client saw.
-        summarised: Whether its answer ends with a CALL SUMMARY that names its trace_id.
-    """
-
-    call: Call
-    heartbeats: int
-    summarised: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A call that a drill is about to make.
+    """A call as it was meant.
 
     Attributes:
         scenario: Name of the scenario.
         phase: Name of the load phase.
         session: Label of the client's session.
         tool: Name of the tool.
+        expert: Whether it asks for the expert phase.
+        trace_id: 32 hex digits.
         at: Moment at which it should start, a reading of the clock.
-        faults: Names of the faults that are active.
+        keyed: Whether the client sends a call_key; without one, only the daemon knows whether there is any.
     """
 
     scenario: str
     phase: str
     session: str
     tool: str
+    expert: bool
+    trace_id: str
     at: float
-    faults: tuple[str, ...]
+    keyed: bool = True
 
 
-def unfinished(intent: Intent, trace_id: str, *, start_at: float, heartbeats: int = 0) -> Observed:
-    """Describe a call that was sent and whose end nobody saw; moments are counted from `start_at`."""
-    at = intent.at - start_at
-    call = Call(
+def ended(intent: Intent, result: CallResult, *, start_at: float, faults: tuple[str, ...]) -> Call:
+    """Describe a call that has an outcome; moments are counted from `start_at`, the start of the load."""
+    return _row(intent, result, start_at, faults, finished_at=result.finished_at)
+
+
+def unfinished(intent: Intent, result: CallResult | None, *, start_at: float, faults: tuple[str, ...]) -> Call:
+    """Describe a call whose end nobody saw, by what was seen of it until now; None if it was not begun."""
+    return _row(intent, result, start_at, faults, finished_at=None)
+
+
+def _row(
+    intent: Intent, result: CallResult | None, start_at: float, faults: tuple[str, ...], *, finished_at: float | None
+) -> Call:
+    seen = result or CallResult(tool=intent.tool, call_key="", trace_id=intent.trace_id, intended_at=intent.at)
+    facts = summary_facts(seen.outputs)
+    over = finished_at is not None
+    return Call(
         body=Body.REAL,
         scenario=intent.scenario,
         phase=intent.phase,
         session=intent.session,
         tool=intent.tool,
-        provider=None,
-        model=None,
-        expert=True,
-        call_key_hash=None,
-        trace_id=trace_id,
-        request_id=None,
-        attempts=1,
-        intended_at=at,
-        sent_at=at,
-        acked_at=None,
-        finished_at=None,
-        outcome=Outcome.UNKNOWN,
-        status=None,
-        timeout_layer=None,
-        latency_s=None,
-        service_s=None,
-        retry_wait_s=0.0,
-        first_heartbeat_s=None,
-        max_heartbeat_gap_s=None,
-        faults=intent.faults,
-    )
-    return Observed(call, heartbeats=heartbeats, summarised=False)
-
-
-def observed(intent: Intent, result: CallResult, *, start_at: float) -> Observed:
-    """Describe a call that came back; moments are counted from `start_at`, the start of the load."""
-    facts = summary_facts(result.outputs)
-    call = replace(
-        unfinished(intent, result.trace_id, start_at=start_at).call,
         provider=facts.get("provider"),
         model=facts.get("model"),
-        call_key_hash=result.call_key_hash,
-        request_id=result.request_id or None,
-        attempts=result.attempts,
-        sent_at=_since(start_at, result.sent_at),
-        acked_at=_since(start_at, result.acked_at),
-        finished_at=result.finished_at - start_at,
-        outcome=Outcome(result.outcome.value),
-        status=result.error.status if result.error else None,
-        timeout_layer=TimeoutLayer(result.timeout_layer.value) if result.timeout_layer else None,
-        latency_s=result.finished_at - intent.at,
-        service_s=result.duration_s,
-        retry_wait_s=result.retry_wait_s,
-        first_heartbeat_s=_first_heartbeat_s(result),
-        max_heartbeat_gap_s=_longest_silence_s(result),
+        expert=intent.expert,
+        call_key_hash=seen.call_key_hash if result and intent.keyed else None,
+        trace_id=seen.trace_id,
+        request_id=seen.request_id or None,
+        attempts=seen.attempts,
+        intended_at=intent.at - start_at,
+        sent_at=_since(start_at, seen.sent_at),
+        acked_at=_since(start_at, seen.acked_at),
+        finished_at=_since(start_at, finished_at),
+        outcome=Outcome(seen.outcome.value) if over else Outcome.UNKNOWN,
+        status=seen.error.status if over and seen.error else None,
+        timeout_layer=TimeoutLayer(seen.timeout_layer.value) if over and seen.timeout_layer else None,
+        latency_s=None if finished_at is None else finished_at - intent.at,
+        service_s=seen.duration_s,
+        retry_wait_s=seen.retry_wait_s,
+        first_heartbeat_s=_first_heartbeat_s(seen),
+        max_heartbeat_gap_s=_longest_silence_s(seen, finished_at),
+        faults=faults,
     )
-    return Observed(call, heartbeats=len(result.heartbeats), summarised=facts.get("trace id") == result.trace_id)
 
 
 def summary_facts(outputs: Sequence[str]) -> dict[str, str]:
@@ -117,10 +93,16 @@ def summary_facts(outputs: Sequence[str]) -> dict[str, str]:
     Only the last text counts: the ones before it quote what a provider said, which may look like a summary.
     Facts that the daemon does not know are left out.
     """
-    block = _SUMMARY.fullmatch(outputs[-1].strip()) if outputs else None
+    last = outputs[-1].strip() if outputs else ""
+    block = _SUMMARY.fullmatch(last) if last.startswith(SUMMARY_BEGIN) else None
     if block is None:
         return {}
     return {name.lower(): value for name, value in _FACT.findall(block[1]) if value != _NOT_KNOWN}
+
+
+def summarised(outputs: Sequence[str], trace_id: str | None) -> bool:
+    """Return whether a result ends with a CALL SUMMARY that names the trace_id of its own call."""
+    return trace_id is not None and summary_facts(outputs).get("trace id") == trace_id
 
 
 def _since(start_at: float, at: float | None) -> float | None:
@@ -133,8 +115,11 @@ def _first_heartbeat_s(result: CallResult) -> float | None:
     return result.heartbeats[0] - result.acked_at
 
 
-def _longest_silence_s(result: CallResult) -> float | None:
+def _longest_silence_s(result: CallResult, finished_at: float | None) -> float | None:
+    """Return the longest time without a sign of life; of a call without an end, between those that there were."""
     if result.acked_at is None:
         return None
-    signs_of_life = (result.acked_at, *result.heartbeats, result.finished_at)
-    return max(later - sooner for sooner, later in pairwise(signs_of_life))
+    signs_of_life = [result.acked_at, *result.heartbeats]
+    if finished_at is not None:
+        signs_of_life.append(finished_at)
+    return max((later - sooner for sooner, later in pairwise(signs_of_life)), default=None)

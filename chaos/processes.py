@@ -103,6 +103,15 @@ class Child:
         if self.exit_code is not None:
             raise self.failed(f"ended with exit status {self.exit_code}")
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child itself, not to its group; nothing happens if it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait until the child has ended; return its exit status, negative for a signal."""
+        return await self._process.wait()
+
     async def ready(self, ready_file: Path, model: type[_Model], *, within_s: float = READY_WITHIN_S) -> _Model:
         """Wait for the ready-file and return what the child wrote there.
 

@@ -63,6 +63,20 @@ class RunDirectory:
             raise RunDirectoryError.of(path, error) from error
         return directory
 
+    @classmethod
+    def named(cls, parent: Path, name: str) -> Self:
+        """Make a new directory of exactly that name.
+
+        Raises:
+            RunDirectoryError: It cannot be made.
+        """
+        directory = cls(parent / name)
+        try:
+            directory.logs.mkdir(parents=True)
+        except OSError as error:
+            raise RunDirectoryError.of(directory.path, error) from error
+        return directory
+
     def write(self, name: str, content: bytes) -> Path:
         """Write a file; who reads it sees all of it or nothing.
 

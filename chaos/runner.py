@@ -1,25 +1,32 @@
-"""Runs the smoke drill on a system that stands: makes the calls, puts the fault on, and records both."""
+"""Runs a scenario's load and faults on a system that stands, and sees to it that all of it ends."""
 
-import contextlib
-import random
-import secrets
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+import asyncio
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-from chaos import smoke
-from chaos.canary import round_trips
-from chaos.observe import Intent, Observed, observed, unfinished
-from chaos.topology import CLIENT_LINK, SteadyStateError, Topology
-from chaos.toxiproxy import STREAMS
-from reference_daemon import wire
-from reference_daemon.client import DaemonClient
+from chaos.faults import Injector, Targets
+from chaos.load import LagProbe, LoadDriver, Witness
+from chaos.recorder import Recorder
+from chaos.topology import SteadyStateError, System
 from reference_daemon.clock import Clock
-from reference_daemon.policy.config import Timeouts
 from reference_daemon.policy.errors import HarnessError
-from scenarios.run import BiteProof, FaultWindow
+from scenarios.history import Call
+from scenarios.model import Scenario
+from scenarios.run import FaultWindow
+from scenarios.workload import Workload
 
-SESSION: Final = "client-1"
+_LOOK_EVERY_S: Final = 0.1
+"""Wall seconds between looks whether the processes still run."""
+
+_LEAD_S: Final = 0.3
+"""Wall seconds from the connections to the first call, so that the first call is not late by the start's own work."""
+
+_QUIESCENT_WITHIN_S: Final = 1.0
+"""Wall seconds after the last answer within which every pool must be empty."""
+
+_STEADY_WITHIN_S: Final = 10.0
+"""Wall seconds within which the daemon must answer before anything is broken."""
 
 
 class Watcher(Protocol):
@@ -28,152 +35,136 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Something began that takes a while."""
 
-    def call_started(self, intent: Intent, number: int) -> None:
-        """The call with that number, from 1, is being made."""
+    def watch(self, load: "Load") -> None:
+        """The load runs from now on; look at it for the live line."""
 
-    def heartbeat(self, progress: wire.Progress) -> None:
-        """The daemon reports on the call that is being made."""
-
-    def call_ended(self, seen: Observed) -> None:
-        """The call came back."""
+    def call_ended(self, call: Call) -> None:
+        """A call has ended."""
 
 
-@dataclass(slots=True)
-class Record:
-    """What happened so far; complete at every moment, so that an interrupted drill still has its history.
+@dataclass(slots=True, kw_only=True)
+class Load:
+    """The load while it runs, and what is left of it.
 
     Attributes:
-        start_at: Start of the load, a reading of the clock; moments of the history count from it.
-        calls: The calls that ended, and the one that was cut off.
-        faults: The faults so far.
+        scenario: What is run.
+        recorder: Its events.
+        driver: Makes the calls.
+        injector: Puts the faults on.
     """
 
-    start_at: float
-    calls: list[Observed] = field(default_factory=list)
-    faults: list[FaultWindow] = field(default_factory=list)
+    scenario: Scenario
+    recorder: Recorder
+    driver: LoadDriver | None = None
+    injector: Injector | None = None
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that have ended."""
+        return [] if self.driver is None else self.driver.calls
+
+    @property
+    def faults(self) -> tuple[FaultWindow, ...]:
+        """The faults so far."""
+        return () if self.injector is None else tuple(self.injector.windows)
+
+    def phases(self, now: float) -> list[str]:
+        """Return the phases whose calls arrive at `now`."""
+        return [phase.phase for start, phase in self.scenario.phases() if start <= now < start + phase.duration]
 
 
-class SmokeRunner:
-    """Makes the calls of the smoke drill; one instance, one run."""
+class Runner:
+    """Runs one load; one instance, one run."""
 
-    def __init__(self, topology: Topology, record: Record, watcher: Watcher, *, clock: Clock, seed: int) -> None:
-        self._topology = topology
-        self._record = record
-        self._watcher = watcher
-        self._clock = clock
-        self._rng = random.Random(seed)
+    def __init__(self, system: System, load: Load, watcher: Watcher, *, clock: Clock, seed: int) -> None:
+        self._system, self._load, self._watcher = system, load, watcher
+        self._clock, self._seed = clock, seed
 
-    async def run(self) -> None:
-        """Run all phases, one after another.
+    async def run(self, *, client_timeout_s: float, token: str | None) -> None:
+        """Check the steady state, run load and faults to their end, wait for quiescence.
 
         Raises:
-            SteadyStateError: The daemon does not answer through its proxy.
-            ChildFailedError: A process has ended.
-            ToxiproxyFailedError: The fault could not be put on, or not be removed.
+            SteadyStateError: The daemon does not answer before anything is broken.
+            HarnessError: A process has ended, or a fault could not be put on or not be removed.
         """
+        scenario, recorder = self._load.scenario, self._load.recorder
+        clients = sum(phase.clients for phase in scenario.load)
+        lead_s = _LEAD_S + 0.004 * clients  # a handshake takes about 2 ms of both sides
+        recorder.begin(self._clock.now() + lead_s / self._clock.scale)
+        witness = Witness(
+            self._system.direct_url, clock=self._clock, start_at=recorder.start_at, token=token, note=recorder.note
+        )
+        self._load.injector = injector = self._injector()
+        self._load.driver = driver = LoadDriver(
+            scenario,
+            Workload(scenario, self._seed),
+            url=self._system.url,
+            clock=self._clock,
+            start_at=recorder.start_at,
+            token=token,
+            note=recorder.note,
+            active_faults=injector.active,
+            client_timeout_s=client_timeout_s,
+            on_call=self._watcher.call_ended,
+        )
         self._watcher.say("checking the steady state")
-        async with self._connection() as client:
-            self._record.start_at = self._clock.now()
-            for phase in smoke.PHASES:
-                if phase.slow:
-                    async with self._slow_link(client):
-                        await self._phase(client, phase, (smoke.FAULT,))
-                else:
-                    await self._phase(client, phase, ())
-
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[DaemonClient]:
-        """Connect, and hand the connection out only if the daemon answers on it."""
-        client = DaemonClient(self._topology.url, clock=self._clock, label=SESSION, rng=self._rng)
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(client)
-                await round_trips(client, self._clock)
-            except HarnessError as error:
-                raise SteadyStateError(str(error)) from error
-            yield client
-
-    async def _phase(self, client: DaemonClient, phase: smoke.Phase, faults: tuple[str, ...]) -> None:
-        for tool in smoke.TOOLS:
-            intent = Intent(
-                scenario=smoke.SCENARIO,
-                phase=phase.name,
-                session=SESSION,
-                tool=tool,
-                at=self._clock.now(),
-                faults=faults,
-            )
-            self._watcher.call_started(intent, len(self._record.calls) + 1)
-            await self._call(client, intent)
-            self._watcher.call_ended(self._record.calls[-1])
-            self._topology.daemon.check_running()
-
-    async def _call(self, client: DaemonClient, intent: Intent) -> None:
-        """Make one call and record it: as cut off, if the drill is stopped or a helper has died meanwhile."""
-        trace_id, start_at = secrets.token_hex(16), self._record.start_at
-        seen: Observed | None = None
-        heartbeats = 0
-
-        def beat(progress: wire.Progress) -> None:
-            nonlocal heartbeats
-            heartbeats += 1
-            self._watcher.heartbeat(progress)
-
         try:
-            result = await client.call(
-                intent.tool,
-                smoke.arguments(intent.tool),
-                timeout_s=Timeouts().call_s,
-                trace_id=trace_id,
-                on_progress=beat,
-            )
-            self._topology.check_helpers()
-            seen = observed(intent, result, start_at=start_at)
+            await self._steady(driver)
+            self._watcher.watch(self._load)
+            probe = LagProbe(clock=self._clock, start_at=recorder.start_at, note=recorder.note)
+            background = [witness.run(), probe.run(), self._check()]
+            await _until_done([driver.run(), injector.run()], background)
+            self._watcher.say("waiting for quiescence")
+            await _until_done([witness.quiescent(_QUIESCENT_WITHIN_S)], [self._check()])
         finally:
-            if seen is None:
-                seen = unfinished(intent, trace_id, start_at=start_at, heartbeats=heartbeats)
-            self._record.calls.append(seen)
+            await asyncio.shield(driver.close())
 
-    @contextlib.asynccontextmanager
-    async def _slow_link(self, client: DaemonClient) -> AsyncIterator[None]:
-        """Make the client's link slow, prove that it is, and prove afterwards that it no longer is."""
-        least_s = 2 * smoke.LINK_LATENCY.least_s
-        before = await round_trips(client, self._clock, faster_than_s=least_s)
-        self._watcher.say(f"fault on: {smoke.FAULT_TITLE}")
-        self._record.faults.append(_window(self._now()))
-        async with self._toxics():
-            during = await round_trips(client, self._clock)
-            yield
-        self._watcher.say("fault off")
-        after = await round_trips(client, self._clock, faster_than_s=least_s)
-        proof = BiteProof(before_s=before, during_s=during, after_s=after, least_s=least_s)
-        self._record.faults[-1] = replace(self._record.faults[-1], proof=proof)
-
-    @contextlib.asynccontextmanager
-    async def _toxics(self) -> AsyncIterator[None]:
-        link = self._topology.client_link
-        toxics: list[str] = []
+    async def _steady(self, driver: LoadDriver) -> None:
         try:
-            for stream in STREAMS:
-                toxic = await link.add_latency(stream, smoke.LINK_LATENCY, clock=self._clock)
-                toxics.append(toxic)
-            yield
-        finally:
-            for toxic in toxics:
-                await link.remove(toxic)
-            self._record.faults[-1] = replace(self._record.faults[-1], ended_at=self._now())
+            async with asyncio.timeout(_STEADY_WITHIN_S):
+                await driver.connect()
+        except TimeoutError:
+            raise SteadyStateError(f"not every client was connected within {_STEADY_WITHIN_S:g} s") from None
+        except HarnessError as error:
+            raise SteadyStateError(str(error)) from error
 
-    def _now(self) -> float:
-        """Return the seconds since the start of the load."""
-        return self._clock.now() - self._record.start_at
+    def _injector(self) -> Injector:
+        system = self._system
+        targets = Targets(
+            proxies=system.proxies,
+            daemon=system.daemon,
+            provider_admin=system.provider_admin,
+            proxied_ws_url=system.url,
+        )
+        recorder = self._load.recorder
+        return Injector(
+            targets,
+            self._load.scenario.faults,
+            clock=self._clock,
+            start_at=recorder.start_at,
+            note=recorder.note,
+            say=self._watcher.say,
+        )
+
+    async def _check(self) -> None:
+        """Look whether the processes run, until cancelled."""
+        while True:
+            self._system.check_running()
+            await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _window(started_at: float) -> FaultWindow:
-    return FaultWindow(
-        name=smoke.FAULT,
-        title=smoke.FAULT_TITLE,
-        link=CLIENT_LINK,
-        started_at=started_at,
-        ended_at=None,
-        proof=None,
-    )
+async def _until_done(work: Iterable[Coroutine[Any, Any, Any]], background: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Run until all of `work` is done; the first error of any ends all of it, and is raised."""
+    pending = {asyncio.ensure_future(each) for each in work}
+    behind = {asyncio.ensure_future(each) for each in background}
+    everything = pending | behind
+    try:
+        while pending:
+            done, _ = await asyncio.wait(pending | behind, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            pending, behind = pending - done, behind - done
+    finally:
+        for task in everything:
+            task.cancel()
+        await asyncio.wait(everything)

@@ -2,19 +2,17 @@
 
 Wraps toxiproxy-python, which is synchronous, keeps the server's address in global state and cannot change a
 toxic: so a process drives one server at a time, every call runs in a thread under one lock, and a changed
-toxic is a new one. Milliseconds exist in this module only; they come from unscaled seconds by the clock.
+toxic is a new one.
 """
 
 import asyncio
 import contextlib
-import math
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import requests
@@ -23,7 +21,7 @@ import toxiproxy.api
 import toxiproxy.exceptions
 
 from chaos.processes import Child, Children, Command
-from reference_daemon.clock import Clock
+from chaos.toxics import WireToxic
 from reference_daemon.policy.errors import HarnessError
 
 LOOPBACK: Final = "127.0.0.1"
@@ -38,7 +36,6 @@ _START_ATTEMPTS: Final = 3
 """A port that was free can be taken by the time the server wants it; three times in a row is no accident."""
 
 _LOOK_EVERY_S: Final = 0.02
-_MS_PER_S: Final = 1000.0
 
 _T = TypeVar("_T")
 
@@ -91,30 +88,6 @@ class _Loopback:
         return self._session.delete(timeout=_ANSWER_WITHIN_S, **options)
 
 
-Stream = Literal["upstream", "downstream"]
-"""`upstream`: from the client to the server; `downstream`: back."""
-
-STREAMS: Final[tuple[Stream, Stream]] = ("upstream", "downstream")
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Every chunk is delayed by `latency_s` ± `jitter_s` (uniform), in unscaled seconds."""
-
-    latency_s: float
-    jitter_s: float
-
-    @property
-    def least_s(self) -> float:
-        """The shortest delay, in unscaled seconds."""
-        return self.latency_s - self.jitter_s
-
-
-def _ms(clock: Clock, duration_s: float) -> float:
-    """Return wall milliseconds, without the last digits, in which floats differ from what was meant."""
-    return round(clock.wall_s(duration_s) * _MS_PER_S, 6)
-
-
 class Proxy:
     """One proxied link; made by `ToxiproxyServer.proxy`.
 
@@ -127,21 +100,22 @@ class Proxy:
         self._proxy = proxy
         self.port = port
 
-    async def add_latency(self, stream: Stream, latency: Latency, *, clock: Clock) -> str:
-        """Delay one direction from now on, open connections too; return the toxic's name.
+    async def add(self, toxic: WireToxic) -> str:
+        """Put a toxic on; return the name under which it is removed.
 
         Raises:
             ToxiproxyFailedError: The server does not list the toxic afterwards.
         """
-        name = f"latency-{stream}"
-        # Toxiproxy takes whole milliseconds; rounded this way, no delay is shorter than `least_s`.
-        attributes = {
-            "latency": math.ceil(_ms(clock, latency.latency_s)),
-            "jitter": math.floor(_ms(clock, latency.jitter_s)),
-        }
+        name = f"{toxic.kind}-{toxic.stream}-{secrets.token_hex(3)}"
 
         def add() -> bool:
-            self._proxy.add_toxic(name=name, type="latency", stream=stream, attributes=attributes)
+            self._proxy.add_toxic(
+                name=name,
+                type=toxic.kind,
+                stream=toxic.stream,
+                toxicity=toxic.toxicity,
+                attributes=dict(toxic.attributes),
+            )
             return name in self._proxy.toxics()
 
         # The library does not look at every refusal, so ask what is there now.

@@ -3,11 +3,11 @@
 The same facts go to the metrics file. A key is named by its hash, a person finds a call by its trace_id.
 """
 
-import time
 import traceback
 from typing import Any
 
 from reference_daemon import wire
+from reference_daemon.clock import Clock
 from reference_daemon.intake import MAX_NAME, Prepared
 from reference_daemon.live import LiveCall
 from reference_daemon.observability.metrics import Event, Metrics
@@ -17,10 +17,11 @@ from reference_daemon.sessions import Session
 class CallLog:
     """Writes about calls, to the log and to the metrics."""
 
-    def __init__(self, log: Any, metrics: Metrics) -> None:
+    def __init__(self, log: Any, metrics: Metrics, clock: Clock) -> None:
         """Write lines with a bound structlog logger."""
         self._log = log
         self._metrics = metrics
+        self._clock = clock
 
     def started(self, call: LiveCall) -> None:
         """A call was admitted."""
@@ -41,7 +42,7 @@ class CallLog:
         self._metrics.write(
             Event(
                 "accepted",
-                time.time(),
+                self._clock.unix(),
                 tool=arrived.tool,
                 trace_id=prepared.trace_id,
                 call_key=prepared.key_hash,
@@ -50,6 +51,9 @@ class CallLog:
                 provider=arrived.provider,
                 kind=arrived.kind,
                 timeout_s=admit.timeout_s,
+                clock_at=call.context.started_at,
+                explicit=arrived.explicit,
+                waits=admit.waits or None,
             )
         )
 
@@ -74,7 +78,7 @@ class CallLog:
         self._metrics.write(
             Event(
                 "finished",
-                time.time(),
+                self._clock.unix(),
                 tool=arrived.tool,
                 trace_id=prepared.trace_id,
                 request_id=arrived.request_id,
@@ -85,6 +89,9 @@ class CallLog:
                 status=answer.status,
                 duration_s=duration_s,
                 heartbeats=context.heartbeats,
+                clock_at=context.started_at + answer.duration_s,
+                working=call.working or None,
+                client_there=client_there,
             )
         )
 
@@ -96,6 +103,24 @@ class CallLog:
             trace_id=call.prepared.trace_id,
             request_id=call.prepared.arrived.request_id,
             held_s=round(now - call.context.started_at, 3),
+        )
+        self._metrics.write(self._event("stopped", call.prepared, now))
+
+    def _event(self, name: str, prepared: Prepared, now: float) -> Event:
+        """Make an event that says no more than which call it is about."""
+        arrived = prepared.arrived
+        return Event(
+            name,
+            self._clock.unix(),
+            tool=arrived.tool,
+            trace_id=prepared.trace_id,
+            call_key=prepared.key_hash,
+            request_id=arrived.request_id,
+            session=arrived.session_id,
+            provider=arrived.provider,
+            kind=arrived.kind,
+            clock_at=now,
+            explicit=arrived.explicit,
         )
 
     def refused(self, session: Session, prepared: Prepared, why: wire.Error) -> None:
@@ -120,16 +145,27 @@ class CallLog:
             **facts,
         )
         self._metrics.rejected(why.code, why.scope)
-        self._metrics.emit(
-            "rejected",
-            tool=arrived.tool,
-            trace_id=prepared.trace_id,
-            call_key=prepared.key_hash,
-            request_id=arrived.request_id,
-            session=session.session_id,
-            outcome=why.code,
-            status=why.status,
-            **facts,
+        self._metrics.write(
+            Event(
+                "rejected",
+                self._clock.unix(),
+                tool=arrived.tool,
+                trace_id=prepared.trace_id,
+                call_key=prepared.key_hash,
+                request_id=arrived.request_id,
+                session=session.session_id,
+                provider=arrived.provider,
+                outcome=why.code,
+                status=why.status,
+                clock_at=self._clock.now(),
+                code=why.code,
+                explicit=arrived.explicit,
+                scope=why.scope,
+                limit=why.limit,
+                in_use=why.in_use,
+                retry_after_s=why.retry_after,
+                original_request_id=why.original_request_id,
+            )
         )
 
     def unfit(self, session: Session, frame: wire.CallTool, trace_id: str, why: wire.Error) -> None:
@@ -159,6 +195,7 @@ class CallLog:
             request_id=prepared.arrived.request_id,
             session=session.session_id,
         )
+        self._metrics.write(self._event("replayed", prepared, self._clock.now()))
 
     def attached(self, session: Session, call: LiveCall, request_id: str) -> None:
         """A request waits for the answer of a call that another one sent."""

@@ -70,7 +70,7 @@ class Calls:
             max_arguments_bytes=settings.max_arguments_bytes,
         )
         self._metrics = metrics
-        self._log = CallLog(structlog.get_logger().bind(), metrics)
+        self._log = CallLog(structlog.get_logger().bind(), metrics, clock)
         self._results = Results()
         self._live: dict[CallId, LiveCall] = {}
         self._new: list[LiveCall] = []
@@ -206,6 +206,7 @@ class Calls:
         """Give everything back, keep the answer, and only then send it."""
         now = self._clock.now()
         outcome = self._outcome(call, task, now)
+        call.task = None
         answered_before = call.answer
         if answered_before is None:
             call.answer = outcome

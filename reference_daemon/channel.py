@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 from websockets.asyncio.client import connect
@@ -32,6 +32,29 @@ _decode = msgspec.json.Decoder(wire.Reply).decode
 
 Terminal = wire.CallToolReply | wire.ErrorFrame
 """What answers a request for good."""
+
+
+class Tap(Protocol):
+    """Is told what happens on a client's connections, at the moment and in the order in which it happens.
+
+    It must return soon and raise nothing: it runs where frames are sent and read.
+    """
+
+    def opened(self, session_id: str, boot_id: str | None) -> int:
+        """Take note of a connection whose hello was accepted; return the number that stands for it from now on."""
+        ...
+
+    def sent(self, connection: int, frame: msgspec.Struct) -> None:
+        """Take note of a frame that was handed to an open connection."""
+        ...
+
+    def received(self, connection: int, frame: wire.Reply | None) -> None:
+        """Take note of a frame that came; None is one that cannot be read."""
+        ...
+
+    def closed(self, connection: int, *, lost: bool) -> None:
+        """Take note of a connection's end; `lost` says that it was not this client that ended it."""
+        ...
 
 
 _HINTS: Final = {
@@ -115,23 +138,31 @@ class Channel:
         boot_id: Which start of the daemon this is; None if the daemon does not say.
         lost: Set when the connection has ended.
         heard: Whether it has brought anything since the hello.
+        tap: Is told of every frame; None: nobody is.
     """
 
     link: ClientLink
     session_id: str
     boot_id: str | None
+    tap: Tap | None = None
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     heard: bool = False
     _exchanges: dict[str, Exchange] = field(default_factory=dict)
     _answers: dict[type[Any], list[asyncio.Future[Any]]] = field(default_factory=dict)
     _reader: asyncio.Task[None] | None = None
+    _number: int = 0
+    _ended_here: bool = False
 
     def start(self) -> None:
         """Begin to read."""
+        if self.tap is not None:
+            self._number = self.tap.opened(self.session_id, self.boot_id)
         self._reader = asyncio.create_task(self._read())
 
     def send(self, frame: msgspec.Struct) -> None:
         """Post a frame; on a connection that is lost, do nothing: whoever waits is told."""
+        if self.tap is not None and self.link.open:
+            self.tap.sent(self._number, frame)
         self.link.post(_encode(frame))
 
     def expect(self, request_id: str, on_frame: Callable[[wire.CallToolAck | wire.Progress], None]) -> Exchange:
@@ -170,10 +201,24 @@ class Channel:
 
     async def close(self) -> None:
         """Close the connection and wait until its reader has ended."""
+        self._ended_here = True
         self.link.flush()
         await self.link.close()
         if self._reader is not None:
             await asyncio.wait([self._reader])
+
+    def drop(self) -> None:
+        """End the connection at once, without a word to the daemon: as a client that crashes."""
+        self._ended_here = True
+        self.link.transport.abort()
+
+    def pause_reading(self) -> None:
+        """Leave what the daemon sends unread, as a client that is stuck, until `resume_reading`."""
+        self.link.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self.link.transport.resume_reading()
 
     async def _read(self) -> None:
         """Hand every frame to whom it belongs; at the end tell all who still wait."""
@@ -184,6 +229,8 @@ class Channel:
             pass
         finally:
             self.lost.set()
+            if self.tap is not None:
+                self.tap.closed(self._number, lost=not self._ended_here)
             waiting = [exchange.done for exchange in self._exchanges.values()]
             waiting += [future for futures in self._answers.values() for future in futures]
             for future in waiting:
@@ -196,6 +243,10 @@ class Channel:
         try:
             frame = _decode(message)
         except (msgspec.DecodeError, RecursionError):
+            frame = None
+        if self.tap is not None:
+            self.tap.received(self._number, frame)
+        if frame is None:
             return
         self.heard = True
         if isinstance(frame, wire.CallToolAck | wire.Progress):
@@ -234,7 +285,7 @@ def check_url(url: str) -> None:
         raise ConfigError("the daemon's URL", url, "must be of the form ws://HOST:PORT") from None
 
 
-async def open_channel(url: str, clock: Clock, *, token: str | None, label: str) -> Channel:
+async def open_channel(url: str, clock: Clock, *, token: str | None, label: str, tap: Tap | None = None) -> Channel:
     """Connect, say hello, and begin to read.
 
     Args:
@@ -242,6 +293,7 @@ async def open_channel(url: str, clock: Clock, *, token: str | None, label: str)
         clock: Source of time.
         token: The daemon's token, if it has one.
         label: What the client calls itself, for the daemon's logs.
+        tap: Is told of every frame after the hello.
 
     Raises:
         DaemonUnreachableError: Nobody answers there, or not as a daemon would.
@@ -259,7 +311,7 @@ async def open_channel(url: str, clock: Clock, *, token: str | None, label: str)
     if not ack.ok:
         await link.close()
         raise HelloRefusedError(ack.error or "refused")
-    channel = Channel(link, ack.session_id or "", ack.boot_id)
+    channel = Channel(link, ack.session_id or "", ack.boot_id, tap)
     channel.start()
     return channel
 

@@ -23,7 +23,7 @@ def checklist(
         Path | None, typer.Option(help="Settings to read after the environment.  [default: ENV_FILE, .env]")
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Ask the running daemon and the providers, too.")] = False,
-    run: Annotated[bool, typer.Option("--run", help="Run the sequential drill at the end.")] = False,
+    run: Annotated[bool, typer.Option("--run", help="Run the gate's stages smoke and parallel at the end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> int:
     """Check the settings that the daemon would read against the timeout ladder, and say what to write to .env.
@@ -93,11 +93,11 @@ def _status(checks: Sequence[Check]) -> int:
 
 
 def _drill(status: int, *, as_json: bool) -> tuple[int, dict[str, Any] | None]:
-    """Run the sequential drill in a process of its own, unless something is to be put right first."""
+    """Run the sequential and the parallel stage in a process of its own, unless something is to be put right first."""
     if status != HELD:
         print("exai: the drill was not run: put the above right first", file=sys.stderr)
         return status, None
-    command = [sys.executable, "-P", "-m", "exai", "drill"]
+    command = [sys.executable, "-P", "-m", "exai", "gate", "--stage", "smoke", "--stage", "parallel"]
     if not as_json:
         return _status_of(subprocess.run(command, check=False)), None
     done = subprocess.run([*command, "--json"], check=False, stdout=subprocess.PIPE)

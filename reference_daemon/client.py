@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from reference_daemon import wire
+from reference_daemon.channel import Tap
 from reference_daemon.clock import Clock
 from reference_daemon.connector import Connector
-from reference_daemon.logical_call import LogicalCall, OnProgress, OnWait, Request
+from reference_daemon.logical_call import LogicalCall, OnProgress, OnStart, OnWait, Request, work_key
 from reference_daemon.outcomes import CallOutcome, CallResult, TimeoutLayer
 from reference_daemon.policy.retry import RetryPolicy
 from reference_daemon.trace_id import trace_id_of
 
-__all__ = ["CallOutcome", "CallResult", "DaemonClient", "OnProgress", "OnWait", "TimeoutLayer"]
+__all__ = ["CallOutcome", "CallResult", "DaemonClient", "OnProgress", "OnStart", "OnWait", "Tap", "TimeoutLayer"]
 
 
 class DaemonClient:
@@ -34,6 +35,7 @@ class DaemonClient:
         label: str = "",
         retry: RetryPolicy | None = None,
         rng: random.Random | None = None,
+        tap: Tap | None = None,
     ) -> None:
         """Build a client; nothing is connected yet.
 
@@ -44,6 +46,7 @@ class DaemonClient:
             label: What the client calls itself, for the daemon's logs.
             retry: When to try again; the shipped rules if None.
             rng: Source of jitter; one seeded by the system if None.
+            tap: Is told of every frame and of every connection's begin and end; None: nobody is.
 
         Raises:
             ConfigError: `url` is none.
@@ -56,6 +59,7 @@ class DaemonClient:
             label=label,
             retry=retry if retry is not None else RetryPolicy(),
             rng=rng if rng is not None else random.Random(),
+            tap=tap,
         )
 
     async def __aenter__(self) -> Self:
@@ -86,6 +90,25 @@ class DaemonClient:
     async def close(self) -> None:
         """Close the connection, and make no other."""
         await self._connector.close()
+
+    def drop(self) -> None:
+        """End the connection as a client that crashes, without a word to the daemon, and make no other.
+
+        Calls that still wait end as they do when it is lost and there is no other. `close` is still to be called.
+        """
+        self._connector.drop()
+
+    def pause_reading(self) -> None:
+        """Read nothing from the connection that is open now, as a client that is stuck, until `resume_reading`."""
+        channel = self._connector.usable()
+        if channel is not None:
+            channel.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        channel = self._connector.usable()
+        if channel is not None:
+            channel.resume_reading()
 
     async def list_tools(self) -> list[wire.ToolInfo]:
         """Return the daemon's tools.
@@ -126,8 +149,10 @@ class DaemonClient:
         *,
         timeout_s: float,
         call_key: str | None = None,
+        derive_key: bool = False,
         trace_id: str | None = None,
         attempt_timeout_s: float | None = None,
+        on_start: OnStart | None = None,
         on_progress: OnProgress | None = None,
         on_wait: OnWait | None = None,
     ) -> CallResult:
@@ -138,12 +163,17 @@ class DaemonClient:
             arguments: Its arguments.
             timeout_s: Seconds until the client gives up, all attempts together.
             call_key: A fresh UUIDv4 if None.
+            derive_key: Send no key, so that the daemon derives it from the work; `call_key` is ignored then. For some
+                tools it derives none: a call of theirs whose connection is lost has an unknown outcome.
             trace_id: 32 hex digits; fresh if None, or malformed.
             attempt_timeout_s: Seconds that one attempt waits for its answer at most; None: as long as the call.
+            on_start: Called with the result before anything is sent; it is filled in while the call runs.
             on_progress: Called with each heartbeat. What it raises cancels the call, and is raised from here.
             on_wait: Called with the refusal, the wait in seconds and the attempts made, before each other attempt.
         """
         now = self.clock.now()
+        if derive_key:
+            call_key = work_key(tool, arguments)
         result = CallResult(
             tool=tool,
             call_key=call_key if call_key is not None else str(uuid.uuid4()),
@@ -155,9 +185,12 @@ class DaemonClient:
             arguments=arguments,
             deadline_at=deadline_at,
             attempt_timeout_s=attempt_timeout_s,
+            derive_key=derive_key,
             on_progress=on_progress,
             on_wait=on_wait,
         )
+        if on_start is not None:
+            on_start(result)
         run = LogicalCall(self._connector, request, result)
         try:
             async with self.clock.timeout_at(deadline_at):

@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Final
 
-from reference_daemon.channel import Channel, DaemonUnreachableError, HelloRefusedError, check_url, open_channel
+from reference_daemon.channel import Channel, DaemonUnreachableError, HelloRefusedError, Tap, check_url, open_channel
 from reference_daemon.clock import Clock
 from reference_daemon.policy.retry import RetryPolicy
 
@@ -27,9 +27,17 @@ class Connector:
     """
 
     def __init__(
-        self, url: str, clock: Clock, *, token: str | None, label: str, retry: RetryPolicy, rng: random.Random
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        token: str | None,
+        label: str,
+        retry: RetryPolicy,
+        rng: random.Random,
+        tap: Tap | None = None,
     ) -> None:
-        """Hold nothing yet; `label` is what the client calls itself.
+        """Hold nothing yet; `label` is what the client calls itself, `tap` is told of every frame.
 
         Raises:
             ConfigError: `url` is none.
@@ -37,7 +45,7 @@ class Connector:
         check_url(url)
         self.clock, self.retry, self.rng, self.token = clock, retry, rng, token
         self.refusal: HelloRefusedError | None = None
-        self._url, self._label = url, label
+        self._url, self._label, self._tap = url, label, tap
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
         self._search: asyncio.Task[Channel | None] | None = None
@@ -52,11 +60,11 @@ class Connector:
             HelloRefusedError: The daemon does not let this client in.
         """
         async with self._opening:
-            channel = self._usable()
+            channel = self.usable()
             if channel is None:
                 if self._closed:
                     raise DaemonUnreachableError(self._url, "this client was closed")
-                channel = await open_channel(self._url, self.clock, token=self.token, label=self._label)
+                channel = await open_channel(self._url, self.clock, token=self.token, label=self._label, tap=self._tap)
                 self._channel, self.refusal = channel, None
             return channel
 
@@ -66,7 +74,7 @@ class Connector:
         Calls that lost the connection together wait for one search. It belongs to none of them: cancelling a call
         does not end it.
         """
-        channel = self._usable()
+        channel = self.usable()
         if channel is not None:
             return channel
         if self._search is None or self._search.done():
@@ -84,7 +92,14 @@ class Connector:
         if self._channel is not None:
             await self._channel.close()
 
-    def _usable(self) -> Channel | None:
+    def drop(self) -> None:
+        """End the connection at once, without a word to the daemon, and make no other."""
+        self._closed = True
+        if self._channel is not None:
+            self._channel.drop()
+
+    def usable(self) -> Channel | None:
+        """Return the open connection; None if there is none."""
         return self._channel if self._channel is not None and not self._channel.lost.is_set() else None
 
     async def _look(self) -> Channel | None:

@@ -22,7 +22,7 @@ class LiveCall:
         session: The session that sent it, open or not.
         interval_s: Seconds between heartbeats.
         beat_at: When the next heartbeat is due.
-        task: Its work; None while it waits for a fenced owner.
+        task: Its work; None while it waits for a fenced owner, and once its end was taken note of.
         timer: Wakes it for its next heartbeat or its deadline.
         answer: Its terminal answer, once there is one.
         followers: Requests that attached to it.
@@ -50,6 +50,11 @@ class LiveCall:
     def name(self) -> str:
         """The tool's name."""
         return self.prepared.arrived.tool
+
+    @property
+    def working(self) -> bool:
+        """Whether work of it runs: a call can be answered before its work has stopped."""
+        return self.task is not None
 
     def requests(self) -> list[tuple[Session, str]]:
         """Return every request that waits for the answer: the one that sent the call, and those that attached."""

@@ -15,6 +15,7 @@ from reference_daemon import wire
 from reference_daemon.channel import Channel, ConnectionLostError, Terminal
 from reference_daemon.connector import Connector
 from reference_daemon.outcomes import CallOutcome, CallResult, outcome_of
+from reference_daemon.policy.keys import derived_key, fingerprint
 from reference_daemon.policy.retry import Recovery, RetryAt
 
 GRACE_S: Final = 1.0
@@ -27,6 +28,8 @@ LEAST_ATTACH_WAIT_S: Final = 1.0
 """Seconds between two tries to attach, where the daemon names less."""
 
 OnProgress = Callable[[wire.Progress], None]
+
+OnStart = Callable[[CallResult], None]
 
 OnWait = Callable[[wire.Error | wire.ErrorFrame, float, int], None]
 """Called with a refusal, the seconds until the call is sent again, and the attempts made so far."""
@@ -42,6 +45,7 @@ class Request:
         attempt_timeout_s: Seconds that one attempt waits for its answer at most; None: as long as the call.
         on_progress: Called with each heartbeat.
         on_wait: Called before each wait for another attempt.
+        derive_key: Whether no key is sent, since the daemon shall derive it; the result holds the one it derives.
     """
 
     arguments: Mapping[str, Any]
@@ -49,6 +53,18 @@ class Request:
     attempt_timeout_s: float | None
     on_progress: OnProgress | None
     on_wait: OnWait | None = None
+    derive_key: bool = False
+
+
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
+
+def work_key(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return the key that the daemon derives from a call that brings none, if it does so for the tool.
+
+    By it, a client can attach to the call.
+    """
+    return derived_key(fingerprint(_canonical([tool, dict(arguments)])))
 
 
 class _Step(enum.Enum):
@@ -114,10 +130,12 @@ class LogicalCall:
             self._result.request_id,
             self._result.tool,
             dict(self._request.arguments),
-            self._result.call_key,
+            None if self._request.derive_key else self._result.call_key,
             self._result.trace_id,
             max(budget_s - GRACE_S, LEAST_TIMEOUT_S),
         )
+        if self._request.attempt_timeout_s is None:  # then whoever runs the call watches its deadline already
+            return await self._exchange(channel, frame.request_id, frame)
         async with self._clock.timeout_at(now + budget_s):
             return await self._exchange(channel, frame.request_id, frame)
 
@@ -134,6 +152,9 @@ class LogicalCall:
             await self._clock.sleep(max(answer.retry_after or 0.0, LEAST_ATTACH_WAIT_S))
         same_boot = self._boot_id is not None and channel.boot_id == self._boot_id
         recovery = self._retry.recover(answer.status, same_boot=same_boot)
+        if recovery is Recovery.SEND_AGAIN and self._request.derive_key:
+            # The daemon may keep no key for such a call: that it knows none does not say that it never saw the call.
+            recovery = Recovery.UNKNOWN
         if recovery is Recovery.SEND_AGAIN:
             if self._result.attempts < self._retry.config.max_attempts:
                 return _Step.SEND

@@ -10,7 +10,7 @@ import enum
 import os
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -161,20 +161,37 @@ def read_calls(path: Path) -> list[Call]:
         OSError: The file cannot be read.
         ValueError: It is no Parquet file, or its columns are not those of `SCHEMA`.
     """
-    table = pq.read_table(path)
-    if not table.schema.equals(SCHEMA):
-        raise ValueError(f"{path.name}: its columns are not those of a history of calls")
-    return [_call(row) for row in table.to_pylist()]
+    with pq.ParquetFile(path) as file:
+        if not file.schema_arrow.equals(SCHEMA):
+            raise ValueError(f"{path.name}: its columns are not those of a history of calls")
+        # Batch by batch and column by column: rows as dictionaries would take several times a history's size.
+        return [call for batch in file.iter_batches() for call in _calls(batch)]
 
 
-def _call(row: dict[str, Any]) -> Call:
-    """Turn a row back into a call: enumerations and tuples for the plain values of the file."""
-    return Call(
-        **row
-        | {
-            "body": Body(row["body"]),
-            "outcome": Outcome(row["outcome"]),
-            "timeout_layer": TimeoutLayer(row["timeout_layer"]) if row["timeout_layer"] else None,
-            "faults": tuple(row["faults"]),
-        }
-    )
+_READ: Final[dict[str, Callable[[Any], Any]]] = {
+    "body": Body,
+    "outcome": Outcome,
+    "timeout_layer": TimeoutLayer,
+}
+"""How the words of a column become its values again, where they are not strings."""
+
+
+def _calls(batch: pa.RecordBatch) -> Iterator[Call]:
+    """Turn rows back into calls."""
+    names = SCHEMA.names
+    columns = [_values(name, batch.column(name)) for name in names]
+    return (Call(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
+
+
+def _values(name: str, column: pa.Array) -> list[Any]:
+    """Return a column's values; equal words are one object, since most columns have few different ones."""
+    if pa.types.is_list(column.type):
+        known: dict[tuple[str, ...], tuple[str, ...]] = {}
+        return [known.setdefault(words, words) for words in map(tuple, column.to_pylist())]
+    if not pa.types.is_string(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    encoded = column.dictionary_encode()
+    read = _READ.get(name, str)
+    words = [read(word) for word in encoded.dictionary.to_pylist()]
+    return [None if place is None else words[place] for place in encoded.indices.to_pylist()]

@@ -1,39 +1,26 @@
-"""A run besides its calls: its conditions, which faults were active and bit, and what was judged.
+"""A run besides its calls and events: its conditions, which faults were active, and whether they bit.
 
 Together with the history of calls this is all that a report needs, whichever body made the run.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from scenarios.verdict import ExpectationResult
+from scenarios.history import Body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BiteProof:
-    """Round trips on the link that a fault names, before, during and after it, in unscaled seconds.
+class FaultProof:
+    """What was seen of a fault, on the load's own connections or on the link that it names.
 
     Attributes:
-        before_s: Round trips without the fault.
-        during_s: Round trips while the fault was active.
-        after_s: Round trips after its removal.
-        least_s: The fastest round trip that the fault allows; only a missing fault lets a faster one through.
+        bit: Whether it did what it is for; None if nobody could see.
+        healed: Whether it was gone after its removal; None if it is none that heals, or nobody could see.
+        evidence: What was measured before, during and after it, for a person.
     """
 
-    before_s: tuple[float, ...]
-    during_s: tuple[float, ...]
-    after_s: tuple[float, ...]
-    least_s: float
-
-    @property
-    def bit(self) -> bool:
-        """Whether the link was faster than the fault allows before it, and never while it was active."""
-        return bool(self.before_s and self.during_s) and min(self.before_s) < self.least_s <= min(self.during_s)
-
-    @property
-    def healed(self) -> bool:
-        """Whether the link was faster than the fault allows again, after it."""
-        return bool(self.after_s) and min(self.after_s) < self.least_s
+    bit: bool | None
+    healed: bool | None
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +30,18 @@ class FaultWindow:
     Attributes:
         name: What the `faults` column of the calls calls it.
         title: The same for people, with its numbers.
-        link: The link that it was put on.
+        link: The link that it was put on; "daemon" for a signal, "provider:NAME" for a provider's mode.
         started_at: Moment from which it was active, in unscaled seconds since the start of the load.
         ended_at: Moment of its removal; None if the run ended before.
-        proof: That it bit and healed; None if nobody measured.
+        proof: That it bit and healed; None in a simulation, where nothing can miss.
     """
 
     name: str
     title: str
     link: str
     started_at: float
-    ended_at: float | None
-    proof: BiteProof | None
+    ended_at: float | None = None
+    proof: FaultProof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,25 +51,38 @@ class Run:
     Attributes:
         scenario: Name of the scenario.
         title: What it shows, in words.
+        body: What ran it.
         started_at: Start of the run by the wall clock, ISO 8601 in UTC.
         wall_s: How long it took on the wall, in seconds.
         time_scale: Wall seconds per second of the run.
         seed: Start of every source of chance.
         timeouts_s: The timeouts that were in force, in unscaled seconds, by what they limit.
+        caps: The caps that were in force, by scope: "global", "session", "tool:analyze", "provider:GLM".
+        settings: Settings that differ from the shipped ones.
         versions: Version of everything that took part, by name.
         faults: The faults, in the order of their start.
-        expectations: What was expected and judged.
+        schedule_lag_p99_s: How late the load driver was at the 99th percentile of its calls, in unscaled seconds; None
+            if there was no schedule.
+        not_carried: Parts of the scenario that this body does not carry, in words.
+        target: The daemon that was judged: "embedded", or its address.
+        defect: Name of the seeded defect in the daemon; None: none.
         stopped_by: Why the run ended before its end; None if it did not.
     """
 
     scenario: str
     title: str
+    body: Body
     started_at: str
     wall_s: float
     time_scale: float
     seed: int
-    timeouts_s: Mapping[str, float]
-    versions: Mapping[str, str]
-    faults: tuple[FaultWindow, ...]
-    expectations: tuple[ExpectationResult, ...]
-    stopped_by: str | None
+    timeouts_s: dict[str, float]
+    caps: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    faults: tuple[FaultWindow, ...] = ()
+    schedule_lag_p99_s: float | None = None
+    not_carried: tuple[str, ...] = ()
+    target: str = "embedded"
+    defect: str | None = None
+    stopped_by: str | None = None

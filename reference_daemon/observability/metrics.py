@@ -1,7 +1,8 @@
 """Numbers for Prometheus and events for `exai calibrate`: what happened, never what to decide.
 
-`ws_daemon.metrics.jsonl` has one event a line: session_opened, session_closed, accepted, rejected, finished. `at` is
-Unix time, durations are unscaled seconds.
+`ws_daemon.metrics.jsonl` has one event a line: session_opened, session_closed, accepted, rejected, finished, stopped,
+replayed. `at` is Unix time; `clock_at` is the daemon's monotonic clock in unscaled seconds, which other processes of
+the same machine read, too, so that a drill can merge their stories. Durations are unscaled seconds.
 """
 
 import time
@@ -46,10 +47,16 @@ class Event(msgspec.Struct, omit_defaults=True):
     heartbeats: int | None = None
     scope: str | None = None
     retry_after_s: float | None = None
-    limit: int | None = None
+    limit: float | None = None
     in_use: int | None = None
     original_request_id: str | None = None
     client: str | None = None
+    clock_at: float | None = None
+    code: str | None = None
+    explicit: bool | None = None
+    waits: bool | None = None
+    working: bool | None = None
+    client_there: bool | None = None
 
 
 class _Durations:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from chaos.observe import Intent, Observed, observed
+from chaos.observe import Intent, ended
 from reference_daemon.client import CallResult
 from reference_daemon.outcomes import CallOutcome
+from scenarios.history import Call
 
 TRACE_ID = "0123456789abcdef0123456789abcdef"
 SUMMARY = f"""\
@@ -22,7 +23,7 @@ Trace ID: {TRACE_ID}
 === END SUMMARY ==="""
 
 MakeResult = Callable[..., CallResult]
-MakeObserved = Callable[..., Observed]
+MakeRow = Callable[..., Call]
 
 
 @pytest.fixture
@@ -33,8 +34,9 @@ def intent() -> Intent:
         phase="latency",
         session="client-1",
         tool="analyze",
+        expert=True,
+        trace_id=TRACE_ID,
         at=1000.0,
-        faults=("client-latency",),
     )
 
 
@@ -64,10 +66,10 @@ def a_result() -> MakeResult:
 
 
 @pytest.fixture
-def an_observed(intent: Intent, a_result: MakeResult) -> MakeObserved:
-    """Return a maker of observed calls, from a good result with the given attributes changed."""
+def a_row(intent: Intent, a_result: MakeResult) -> MakeRow:
+    """Return a maker of rows, from a good result with the given attributes changed."""
 
-    def make(**changes: Any) -> Observed:
-        return observed(intent, a_result(**changes), start_at=990.0)
+    def make(**changes: Any) -> Call:
+        return ended(intent, a_result(**changes), start_at=990.0, faults=("client-latency",))
 
     return make

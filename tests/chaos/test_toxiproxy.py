@@ -11,22 +11,24 @@ import pytest
 
 from chaos import toxiproxy
 from chaos.processes import ChildFailedError, Children
-from chaos.toxiproxy import (
-    LOOPBACK,
-    STREAMS,
-    Latency,
-    Stream,
-    ToxiproxyFailedError,
-    ToxiproxyServer,
-    start_server,
-)
+from chaos.toxics import STREAMS, Stream, WireToxic, wire_toxics
+from chaos.toxiproxy import LOOPBACK, ToxiproxyFailedError, ToxiproxyServer, start_server
 from chaos.toxiproxy_server import find_server
 from reference_daemon.clock import Clock
+from scenarios.model_faults import Fault
 
 pytestmark = pytest.mark.drill
 
 CLOCK = Clock(0.1)
-LATENCY = Latency(latency_s=0.4, jitter_s=0.1)  # 40 ± 10 ms on the wall; loopback takes less than one
+LEAST_S = 0.3
+FAULT = Fault.model_validate(  # 40 ± 10 ms on the wall; loopback takes less than one
+    {"at": 0, "for": 1, "link": "client-daemon", "toxic": {"latency": {"latency": 0.4, "jitter": 0.1}}}
+)
+
+
+def latency(stream: Stream) -> WireToxic:
+    """Return the toxic of one direction."""
+    return next(toxic for toxic in wire_toxics(FAULT, CLOCK) if toxic.stream == stream)
 
 
 def silent(text: str) -> None:
@@ -91,11 +93,11 @@ class TestLatency:
         async with running(tmp_path) as server, echo_port() as port:
             proxy = await server.proxy("link", upstream_port=port)
             async with line_to(proxy.port) as line:
-                assert await line.fastest_s() < LATENCY.least_s
-                toxic = await proxy.add_latency(stream, LATENCY, clock=CLOCK)
-                assert await line.fastest_s() >= LATENCY.least_s
+                assert await line.fastest_s() < LEAST_S
+                toxic = await proxy.add(latency(stream))
+                assert await line.fastest_s() >= LEAST_S
                 await proxy.remove(toxic)
-                assert await line.fastest_s() < LATENCY.least_s
+                assert await line.fastest_s() < LEAST_S
 
     async def test_on_both_streams_adds_up(self, tmp_path: Path) -> None:
         """There and back are two toxics with names of their own."""
@@ -103,16 +105,18 @@ class TestLatency:
             proxy = await server.proxy("link", upstream_port=port)
             async with line_to(proxy.port) as line:
                 for stream in STREAMS:
-                    await proxy.add_latency(stream, LATENCY, clock=CLOCK)
-                assert await line.fastest_s() >= 2 * LATENCY.least_s
+                    await proxy.add(latency(stream))
+                assert await line.fastest_s() >= 2 * LEAST_S
 
-    async def test_the_same_toxic_twice_is_refused(self, tmp_path: Path) -> None:
-        """The library cannot change a toxic; who tries learns it."""
+    async def test_the_same_toxic_twice_is_two_toxics(self, tmp_path: Path) -> None:
+        """Two faults of one kind may overlap on a link: each has a name of its own."""
         async with running(tmp_path) as server, echo_port() as port:
             proxy = await server.proxy("link", upstream_port=port)
-            await proxy.add_latency("upstream", LATENCY, clock=CLOCK)
-            with pytest.raises(ToxiproxyFailedError, match="Toxiproxy: add latency-upstream: ProxyExists"):
-                await proxy.add_latency("upstream", LATENCY, clock=CLOCK)
+            first, second = await proxy.add(latency("upstream")), await proxy.add(latency("upstream"))
+            assert first != second
+            await proxy.remove(first)
+            async with line_to(proxy.port) as line:
+                assert await line.fastest_s() >= LEAST_S
 
     async def test_a_toxic_that_is_not_there_cannot_be_removed(self, tmp_path: Path) -> None:
         """A drill that thinks that it healed what it never broke is told."""
@@ -133,7 +137,7 @@ class TestLatency:
                 await asyncio.open_connection(LOOPBACK, proxy.port)
             await proxy.restore()
             async with line_to(proxy.port) as line:
-                assert await line.fastest_s() < LATENCY.least_s
+                assert await line.fastest_s() < LEAST_S
 
 
 class TestServer:

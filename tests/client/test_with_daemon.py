@@ -166,6 +166,18 @@ async def test_result_of_the_time_without_connection_is_replayed(house: House) -
     assert (result.outcome, result.outputs, house.tool.ran) == (CallOutcome.REPLAYED, ["held"], 1)
 
 
+async def test_call_without_a_key_runs_once(house: House) -> None:
+    """For this tool the daemon derives no key; a call whose connection is cut is not sent again."""
+    async with house.client() as client:
+        call = calling(client, derive_key=True)
+        await house.tool.starts.get()
+        await cut(client)
+        result = await call
+        house.tool.release.set()
+        await house.daemon.calls.wait_until_idle()
+    assert (result.outcome, house.tool.ran) == (CallOutcome.UNKNOWN, 1)
+
+
 async def test_cancelled_call_stops_in_the_daemon(house: House) -> None:
     """Who cancels a call ends its work, and its slot is free again."""
     async with house.client() as client:

@@ -22,6 +22,7 @@ ALLOWED = {
     "hmac",
     "itertools",
     "math",
+    "re",
     "types",
     "typing",
 }

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from scenarios.history import Body, Call, Outcome
-from scenarios.run import BiteProof, FaultWindow, Run
-from scenarios.verdict import ExpectationResult, Verdict
+from scenarios.history import Body, Call, Outcome, TimeoutLayer
+from scenarios.record import Record
+from scenarios.run import FaultProof, FaultWindow, Run
+from scenarios.verdict import ExpectationResult, InvariantResult, Judgement, Verdict, Violation
 
 
 def a_call(number: int, phase: str, tool: str, faults: tuple[str, ...]) -> Call:
@@ -61,33 +62,68 @@ def a_run() -> Callable[..., Run]:
         link="client-daemon",
         started_at=118.0,
         ended_at=245.0,
-        proof=BiteProof(before_s=(0.02,), during_s=(0.31,), after_s=(0.03,), least_s=0.2),
-    )
-    held = ExpectationResult(
-        name="success_rate",
-        value=1.0,
-        limit="1 (every call)",
-        verdict=Verdict.HELD,
-        reason="6 of 6 calls answered",
+        proof=FaultProof(bit=True, healed=True, evidence="0.02 s before, 0.31 s during, 0.03 s after"),
     )
     run = Run(
         scenario="smoke-sequential",
         title="Three tools in sequence",
+        body=Body.REAL,
         started_at="2026-01-02T03:04:05Z",
         wall_s=13.2,
         time_scale=0.05,
         seed=7,
         timeouts_s={"call timeout": 180.0, "expert budget": 90.0},
+        caps={"global": 24, "session": 5, "tool:analyze": 2},
         versions={"Toxiproxy": "2.12.0"},
         faults=(fault,),
-        expectations=(held,),
-        stopped_by=None,
     )
 
     def make(**changes: Any) -> Run:
         return dataclasses.replace(run, **changes)
 
     return make
+
+
+def a_rule(verdict: Verdict = Verdict.HELD, **changes: Any) -> InvariantResult:
+    """Make a rule with that verdict; a violated one has two breaches, of which it lists one."""
+    result = InvariantResult(rule="INV-06", title="one answer per request", verdict=verdict, judged=6, reason="why")
+    if verdict is Verdict.VIOLATED:
+        breach = Violation(what="two answers came, one was due", at=12.5, trace_ids=("0" * 32,), request_ids=("r-0",))
+        result = dataclasses.replace(result, violations=(breach,), violated=2)
+    return dataclasses.replace(result, **changes)
+
+
+@pytest.fixture
+def make_rule() -> Callable[..., InvariantResult]:
+    """Return a maker of judged rules."""
+    return a_rule
+
+
+@pytest.fixture
+def make_judgement() -> Callable[..., Judgement]:
+    """Return a maker of judgements: one that held, with the given facts changed."""
+    held = ExpectationResult(
+        name="success_rate",
+        value=1.0,
+        limit="at least 1",
+        verdict=Verdict.HELD,
+        reason="6 of 6 calls answered",
+        low=0.61,
+        high=1.0,
+        n=6,
+    )
+    judgement = Judgement(expectations=(held,), invariants=(a_rule(),))
+
+    def make(**changes: Any) -> Judgement:
+        return dataclasses.replace(judgement, **changes)
+
+    return make
+
+
+@pytest.fixture
+def record(a_run: Callable[..., Run], calls: list[Call]) -> Record:
+    """Return a run with six answered calls."""
+    return Record(a_run(), calls, [])
 
 
 @pytest.fixture
@@ -105,6 +141,7 @@ def mixed(calls: list[Call]) -> list[Call]:
         dataclasses.replace(
             call,
             outcome=outcome,
+            timeout_layer=TimeoutLayer.DAEMON if outcome is Outcome.TIMEOUT else None,
             latency_s=latency_s,
             finished_at=None if latency_s is None else call.intended_at + latency_s,
         )

@@ -2,86 +2,99 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from reports.summary import SCHEMA_VERSION, summarize, to_json
 from scenarios.history import Call
+from scenarios.record import Record
 from scenarios.run import Run
-from scenarios.verdict import ExpectationResult, Verdict
-
-MakeRun = Callable[..., Run]
+from scenarios.verdict import InvariantResult, Judgement, Verdict
 
 
-def judged(verdict: Verdict) -> ExpectationResult:
-    """Make an expectation with that verdict."""
-    return ExpectationResult(name="x", value=None, limit="0", verdict=verdict, reason="because")
+@pytest.fixture
+def document(
+    a_run: Callable[..., Run],
+    mixed: list[Call],
+    make_judgement: Callable[..., Judgement],
+    make_rule: Callable[..., InvariantResult],
+) -> dict[str, Any]:
+    """Return the summary of a mixed run, read back; one rule was violated, one not judged."""
+    rules = (make_rule(Verdict.VIOLATED), make_rule(Verdict.UNDECIDED, rule="INV-09", reason="nobody attached"))
+    summary = summarize(Record(a_run(), mixed, []), make_judgement(invariants=rules))
+    read: dict[str, Any] = json.loads(to_json(summary))
+    return read
 
 
-class TestVerdict:
-    def test_is_that_of_the_worst_expectation(self, a_run: MakeRun) -> None:
-        """One violated expectation is a violated run."""
-        run = a_run(expectations=(judged(Verdict.HELD), judged(Verdict.VIOLATED), judged(Verdict.UNDECIDED)))
-        assert summarize(run, []).verdict is Verdict.VIOLATED
+def test_has_exactly_these_fields(document: dict[str, Any]) -> None:
+    """The fields are a contract; whoever changes one thinks of the version."""
+    assert list(document) == [
+        "schema_version",
+        "verdict",
+        "scenario",
+        "title",
+        "body",
+        "started_at",
+        "wall_s",
+        "time_scale",
+        "seed",
+        "timeouts_s",
+        "caps",
+        "settings",
+        "versions",
+        "faults",
+        "schedule_lag_p99_s",
+        "not_carried",
+        "target",
+        "defect",
+        "stopped_by",
+        "expectations",
+        "invariants",
+        "not_judged",
+        "calls",
+        "outcomes",
+        "timeouts",
+        "attempts",
+        "retry_wait_s",
+        "refusals",
+        "quantiles",
+    ]
+    assert document["schema_version"] == SCHEMA_VERSION == 2
 
-    def test_a_run_that_was_stopped_has_not_held(self, a_run: MakeRun) -> None:
-        """What was seen until then may all be good; the rest nobody saw."""
-        assert summarize(a_run(stopped_by="interrupted"), []).verdict is Verdict.UNDECIDED
 
-    def test_a_run_that_was_stopped_after_a_violation_is_violated(self, a_run: MakeRun) -> None:
-        """A violation stays one, however the run went on."""
-        run = a_run(expectations=(judged(Verdict.VIOLATED),), stopped_by="interrupted")
-        assert summarize(run, []).verdict is Verdict.VIOLATED
-
-    def test_a_run_without_expectations_is_undecided(self, a_run: MakeRun) -> None:
-        """Who expects nothing learns nothing."""
-        assert summarize(a_run(expectations=()), []).verdict is Verdict.UNDECIDED
+def test_the_verdict_is_that_of_the_judgement(document: dict[str, Any]) -> None:
+    """A report repeats a verdict; it makes none of its own."""
+    assert document["verdict"] == "violated"
 
 
-class TestJson:
-    @pytest.fixture
-    def document(self, a_run: MakeRun, mixed: list[Call]) -> dict[str, object]:
-        """Return the summary of a mixed run, read back."""
-        read: dict[str, object] = json.loads(to_json(summarize(a_run(), mixed)))
-        return read
+def test_counts_every_outcome(document: dict[str, Any]) -> None:
+    """The counts add up to the calls, those without an end included."""
+    assert document["outcomes"] == {"connection_lost": 1, "ok": 2, "provider_error": 1, "timeout": 1, "unknown": 1}
+    assert document["calls"] == 6
+    assert document["timeouts"] == {"daemon": 1}
+    assert document["attempts"] == {"1": 6}
 
-    def test_has_exactly_these_fields(self, document: dict[str, object]) -> None:
-        """The fields are a contract; whoever changes one thinks of the version."""
-        assert list(document) == [
-            "schema_version",
-            "verdict",
-            "scenario",
-            "title",
-            "started_at",
-            "wall_s",
-            "time_scale",
-            "seed",
-            "timeouts_s",
-            "versions",
-            "faults",
-            "expectations",
-            "stopped_by",
-            "outcomes",
-            "quantiles",
-        ]
-        assert document["schema_version"] == SCHEMA_VERSION == 1
 
-    def test_counts_every_outcome(self, document: dict[str, object]) -> None:
-        """The counts add up to the calls, those without an end included."""
-        assert document["outcomes"] == {
-            "connection_lost": 1,
-            "ok": 2,
-            "provider_error": 1,
-            "timeout": 1,
-            "unknown": 1,
-        }
+def test_a_rule_that_need_not_be_judged_stands_apart(document: dict[str, Any]) -> None:
+    """Nobody can take it for one that held."""
+    assert [rule["rule"] for rule in document["invariants"]] == ["INV-06"]
+    assert document["not_judged"] == [
+        {"rule": "INV-09", "title": "one answer per request", "reason": "nobody attached"}
+    ]
 
-    def test_carries_the_proof_that_a_fault_bit(self, document: dict[str, object]) -> None:
-        """The round trips themselves are kept, so that the proof can be checked again."""
-        assert isinstance(document["faults"], list)
-        assert document["faults"][0]["proof"] == {
-            "before_s": [0.02],
-            "during_s": [0.31],
-            "after_s": [0.03],
-            "least_s": 0.2,
-        }
+
+def test_carries_the_breaches_and_the_proof_of_a_fault(document: dict[str, Any]) -> None:
+    """What was seen is kept, so that a person can check it."""
+    assert document["invariants"][0]["violated"] == 2
+    assert document["invariants"][0]["violations"][0]["trace_ids"] == ["0" * 32]
+    assert document["faults"][0]["proof"] == {
+        "bit": True,
+        "healed": True,
+        "evidence": "0.02 s before, 0.31 s during, 0.03 s after",
+    }
+
+
+def test_quantiles_have_intervals(document: dict[str, Any]) -> None:
+    """One call says what it took, and nothing about the upper end."""
+    assert document["quantiles"][0]["p95"] == {"value_s": 40.0, "low_s": None, "high_s": None}

@@ -1,0 +1,140 @@
+"""Defects of the door: who may come in, and where it stands."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+
+from chaos.defects.defect import Change, Defect
+from reference_daemon import settings
+from reference_daemon.door import Door
+from reference_daemon.token_guard import TokenGuard
+
+
+def token_by_prefix() -> tuple[Change, ...]:
+    """A token that begins like the right one is enough."""
+
+    def admits(self: TokenGuard, token: str | None) -> bool:
+        if self._token is None:
+            return True
+        given = (token or "").encode("utf-8", "surrogatepass")
+        return bool(given) and self._token.startswith(given)
+
+    return (Change(TokenGuard, "admits", admits),)
+
+
+def origin_unchecked() -> tuple[Change, ...]:
+    """Any page may connect."""
+    check = Door.check
+
+    async def without_origin(self: Door, connection: ServerConnection, request: Request) -> Response | None:
+        if "Origin" in request.headers:
+            del request.headers["Origin"]
+        return await check(self, connection, request)
+
+    return (Change(Door, "check", without_origin),)
+
+
+def origin_by_suffix() -> tuple[Change, ...]:
+    """A page may connect if the name of its host begins or ends as one that is allowed, or as this machine's."""
+    check = Door.check
+
+    async def loose(self: Door, connection: ServerConnection, request: Request) -> Response | None:
+        hosts = ["localhost", *(urlsplit(each).hostname or each for each in self._settings.allowed_origins)]
+        for origin in request.headers.get_all("Origin"):
+            host = urlsplit(origin).hostname or ""
+            if any(host.endswith(each) or host.startswith(each) for each in hosts):
+                del request.headers["Origin"]
+                break
+        return await check(self, connection, request)
+
+    return (Change(Door, "check", loose),)
+
+
+def host_unchecked() -> tuple[Change, ...]:
+    """The daemon answers for any name, as after a rebinding of DNS."""
+
+    def host_fits(self: Door, hosts: list[str]) -> bool:  # noqa: ARG001 - that is the defect
+        return True
+
+    return (Change(Door, "_host_fits", host_fits),)
+
+
+def failed_rotation() -> tuple[Change, ...]:
+    """A rotation that fails sets the new token all the same."""
+    rotate = TokenGuard.rotate
+
+    def setting(self: TokenGuard, old: str, new: str) -> str | None:
+        problem = rotate(self, old, new)
+        if self._token is not None:
+            self._token = new.encode("utf-8", "surrogatepass")
+        return problem
+
+    return (Change(TokenGuard, "rotate", setting),)
+
+
+def all_interfaces() -> tuple[Change, ...]:
+    """Every address is taken for this machine's alone, so that the daemon would bind one that others reach.
+
+    Nothing is bound by this: it is the decision that lets the settings pass which is wrong.
+    """
+
+    def is_loopback(host: str) -> bool:  # noqa: ARG001 - that is the defect
+        return True
+
+    return (Change(settings, "is_loopback", is_loopback),)
+
+
+DEFECTS: Final = (
+    Defect(
+        name="token-by-prefix",
+        title="the first characters of the token are enough",
+        rule="INV-33",
+        stage="protocol",
+        where="daemon",
+        changes=token_by_prefix,
+    ),
+    Defect(
+        name="origin-unchecked",
+        title="any page may connect",
+        rule="INV-31",
+        stage="protocol",
+        where="daemon",
+        changes=origin_unchecked,
+    ),
+    Defect(
+        name="origin-by-suffix",
+        title="a page may connect whose host only looks like one that is allowed",
+        rule="INV-31",
+        stage="protocol",
+        where="daemon",
+        changes=origin_by_suffix,
+    ),
+    Defect(
+        name="host-unchecked",
+        title="the daemon answers for any host",
+        rule="INV-31",
+        stage="protocol",
+        where="daemon",
+        changes=host_unchecked,
+    ),
+    Defect(
+        name="failed-rotation-sets-token",
+        title="a rotation that fails sets the new token",
+        rule="INV-34",
+        also=("INV-33",),
+        stage="protocol",
+        where="daemon",
+        changes=failed_rotation,
+    ),
+    Defect(
+        name="binds-all-interfaces",
+        title="every address is taken for loopback",
+        rule="INV-38",
+        stage="protocol",
+        where="daemon",
+        judged_by="static",
+        changes=all_interfaces,
+    ),
+)

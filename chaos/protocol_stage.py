@@ -1,0 +1,173 @@
+"""The gate's last stage: questions put by raw clients to the daemon, and by stdio to the shim."""
+
+import asyncio
+import secrets
+import sys
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from chaos.conduct import Conducted, Report, keep
+from chaos.drill import Checked, Options, versions
+from chaos.environment import clean_environment
+from chaos.interrupt import until_interrupted
+from chaos.probes import Target, run_probes
+from chaos.probes.logs import search_logs
+from chaos.recorder import Recorder
+from chaos.run_directory import RunDirectory
+from chaos.runner import Watcher
+from chaos.settings_of import caps_of, timeouts_of
+from chaos.topology import Plan, System, running_system
+from reference_daemon.clock import Clock
+from reference_daemon.policy.errors import HarnessError
+from scenarios.checks.judge import judge
+from scenarios.history import Body
+from scenarios.load import to_yaml
+from scenarios.model import Scenario
+from scenarios.record import Record
+from scenarios.run import Run
+
+RULES: Final = tuple(f"INV-{number}" for number in (13, 14, 15, 21, 27, 30, 31, 32, 33, 34, 35, 36, 38, 39, 42, 43))
+"""What the stage must decide on the embedded daemon."""
+
+_HELLO_TIMEOUT_S: Final = 10.0
+_MAX_FRAME_BYTES: Final = 1024 * 1024
+"""Small, so that a frame over the limit is quickly sent."""
+
+
+def protocol_scenario(time_scale: float, *, embedded: bool) -> Scenario:
+    """Return the scenario of the stage: no load of its own, the providers that the tools need, and its rules."""
+    latency = {"latency": {"uniform": {"low": 35, "high": 55}}}
+    values = {
+        "name": "protocol",
+        "title": "Handshake, Origin, token, bad input, keys and shim, asked by raw clients",
+        "time_scale": time_scale,
+        "settings": {"EXAI_WS_MAX_FRAME_BYTES": _MAX_FRAME_BYTES, "EXAI_WS_HELLO_TIMEOUT": _HELLO_TIMEOUT_S},
+        "providers": {"GLM": latency, "KIMI": latency},
+        "load": [
+            {"phase": "none", "duration": 1, "arrivals": {"closed": {"users": 1, "calls": 1}}, "mix": {"version": 1}}
+        ],
+        "expect": [{"invariants": RULES if embedded else "all"}],
+    }
+    return Scenario.model_validate(values)
+
+
+@dataclass(slots=True)
+class _Stage:
+    """The stage while it runs."""
+
+    what: Checked
+    options: Options
+    directory: RunDirectory
+    watcher: Watcher
+    clock: Clock
+    recorder: Recorder
+    token: str | None
+    logs: tuple[Path, ...] = ()
+
+    async def run(self) -> None:
+        """Bring the daemon up, or take the one that is there, and ask."""
+        embedded = self.options.target is None
+        settings = dict(self.what.values)
+        if embedded:
+            assert self.token is not None  # noqa: S101 - an embedded daemon has one
+            settings["EXAI_WS_TOKEN"] = self.token
+        plan = Plan(
+            scenario=self.what.scenario,
+            settings=settings,
+            toxiproxy=self.options.toxiproxy,
+            seed=self.options.seed,
+            time_scale=self.options.time_scale,
+            logs=self.directory.logs,
+            target=self.options.target,
+        )
+        recorder = self.recorder
+        system_of = running_system(plan, say=self.watcher.say, note=recorder.note, since=recorder.since)
+        async with system_of as system:
+            self.watcher.say("asking the protocol's questions")
+            target = self._target(system, embedded=embedded)
+            await run_probes(target, note=recorder.note, since=recorder.since, say=self.watcher.say)
+        if system.daemon is not None:
+            logs = self.directory.logs
+            self.logs = tuple(path for path in logs.rglob("*") if path.is_file() and path.suffix in {".log", ".jsonl"})
+
+    def _target(self, system: System, *, embedded: bool) -> Target:
+        address = urlsplit(system.direct_url)
+        environment = {
+            "EXAI_WS_HOST": address.hostname or "127.0.0.1",
+            "EXAI_WS_PORT": str(address.port or 8765),
+            "EXAI_WS_AUTOSTART": "false",
+            "EXAI_TIME_SCALE": str(self.options.time_scale),
+            "EXAI_LOG_DIR": str((self.directory.logs / "shim").absolute()),
+        }
+        if self.token is not None:
+            environment["EXAI_WS_TOKEN"] = self.token
+        return Target(
+            host=address.hostname or "127.0.0.1",
+            port=address.port or 8765,
+            token=self.token,
+            embedded=embedded,
+            hello_timeout_s=self.what.settings.hello_timeout_s,
+            max_message_bytes=self.what.settings.max_frame_bytes,
+            clock=self.clock,
+            shim_command=self._shim_command(),
+            shim_environment=_environment() | environment,
+            rotate=embedded,
+        )
+
+    def _shim_command(self) -> list[str]:
+        """Return how a shim is started: with the scenario's defect, if it is one of the shim."""
+        from chaos.defects import DEFECTS  # noqa: PLC0415 - few stages need it
+
+        name = self.what.scenario.daemon.defect
+        if name is not None and DEFECTS[name].where == "shim":
+            return [sys.executable, "-m", "chaos.defects.run", name, "--", "shim"]
+        return [sys.executable, "-m", "exai", "shim"]
+
+
+def _environment() -> dict[str, str]:
+    import os  # noqa: PLC0415 - read at the moment of the start
+
+    return clean_environment(os.environ)
+
+
+def run_protocol_stage(
+    what: Checked, options: Options, directory: RunDirectory, watcher: Watcher, *, clock: Clock, report: Report
+) -> Conducted:
+    """Run the stage, judge it and write its report; everything that it started has been stopped afterwards."""
+    began_at = clock.now()
+    recorder = Recorder(clock)
+    token = options.token if options.target else f"gate-{secrets.token_hex(16)}"
+    stage = _Stage(what, options, directory, watcher, clock, recorder, token)
+    directory.write("scenario.yaml", to_yaml(what.scenario).encode())
+    stopped_by: str | None = None
+    interrupted = False
+    try:
+        interrupted = asyncio.run(until_interrupted(stage.run()))
+    except HarnessError as error:
+        stopped_by = str(error)
+    recorder.events += search_logs(stage.logs, [token] if token and options.target is None else [])
+    run = Run(
+        scenario=what.scenario.name,
+        title=what.scenario.title,
+        body=Body.REAL,
+        started_at=f"{options.started_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        wall_s=round(clock.wall_s(clock.now() - began_at), 3),
+        time_scale=options.time_scale,
+        seed=options.seed,
+        timeouts_s=timeouts_of(what.settings),
+        caps={} if options.target else caps_of(what.settings),
+        settings=what.values,
+        versions=versions(options.toxiproxy_version),
+        not_carried=what.not_carried,
+        target=options.target or "embedded",
+        defect=what.scenario.daemon.defect,
+        stopped_by="interrupted" if interrupted else stopped_by,
+    )
+    record = Record(run, (), sorted(recorder.events, key=lambda event: event.at))
+    keep(record, directory)
+    judgement = judge(what.scenario, record)
+    report(directory.path, record, judgement)
+    return Conducted(record, judgement, directory.path, interrupted)

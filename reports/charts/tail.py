@@ -1,0 +1,71 @@
+"""The distribution of latencies by tool: how many took at most so long, and the tail that longer ones make."""
+
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.charts.style import EMPTY, SERIES, Layout, add_legend, new_figure, plain_numbers, say_empty, shortened
+from reports.story import Places, Story
+from reports.table import Floats
+
+BODY: Final = 400
+"""Points of a curve below its tail."""
+
+WHOLE: Final = 200
+"""Slowest calls of a tool; each has its own point."""
+
+MOST_TOOLS: Final = len(SERIES)
+
+
+def draw_tail(story: Story, layout: Layout) -> Figure:
+    """Draw share and tail of each tool; calls that never ended count as longer than all others."""
+    wide = layout is Layout.WIDE
+    table = story.table
+    height = 4.0 if wide else 6.4
+    figure = new_figure(layout, height if table.ended.any() else EMPTY)
+    if not table.ended.any():
+        axes = figure.add_subplot()
+        axes.set_title("Distribution of latencies")
+        say_empty(axes, "no call ended")
+        return figure
+    share, tail = figure.subplots(1, 2) if wide else figure.subplots(2, 1)
+    counts = table.tool.counts()
+    for number, tool in enumerate(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_TOOLS]):
+        latencies = table.latency_s[table.tool.mask(tool)]
+        ordered = np.sort(latencies[~np.isnan(latencies)])
+        _draw_curves(share, tail, ordered, len(latencies), tool, SERIES[number])
+    _dress(share, "Share of the calls that took at most so long")
+    _dress(tail, "Share that took longer (log axis)")
+    share.set_ylim(0.0, 1.02)
+    tail.set_yscale("log")
+    plain_numbers(tail.yaxis)
+    add_legend(figure, layout)
+    return figure
+
+
+def _draw_curves(share: Axes, tail: Axes, ordered: Floats, n: int, tool: str, colour: str) -> None:
+    if not len(ordered):
+        return
+    ranks = curve_ranks(len(ordered))
+    at_most = (ranks + 1) / n
+    label = f"{shortened(tool)} (n = {n})"
+    share.step(ordered[ranks], at_most, where="post", color=colour, label=label, linewidth=1.4)
+    # The share that took longer is 0 at the slowest call, which a log axis cannot show: count that call itself.
+    tail.step(ordered[ranks], 1.0 - ranks / n, where="pre", color=colour, label=label, linewidth=1.4)
+
+
+def curve_ranks(n: int) -> Places:
+    """Return the ranks that a curve of `n` values is drawn at: an even choice, and every one of its tail."""
+    even = np.linspace(0, n - 1, min(n, BODY)).astype(np.intp)
+    ranks: Places = np.union1d(even, np.arange(max(0, n - WHOLE), n))
+    return ranks
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_xscale("symlog", linthresh=1.0)
+    plain_numbers(axes.xaxis)
+    axes.set_xlim(left=0.0)
+    axes.set_title(title, fontsize="small")
+    axes.set_xlabel("latency from the intended start, s")

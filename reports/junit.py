@@ -1,0 +1,84 @@
+"""The verdict as JUnit XML, which every CI service reads: one test case per expectation and per rule."""
+
+import re
+import xml.etree.ElementTree as ET
+from typing import Final
+
+from reports.summary import NotJudged, Summary
+from scenarios.verdict import ExpectationResult, InvariantResult, Verdict, Violation
+
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, even escaped."""
+
+
+def to_junit(summary: Summary) -> bytes:
+    """Return the suite: violated is a failure, undecided an error where it had to be decided, else skipped."""
+    suite = ET.Element("testsuite", name=_clean(summary.run.scenario), timestamp=summary.run.started_at)
+    suite.set("time", f"{summary.run.wall_s:.3f}")
+    properties = ET.SubElement(suite, "properties")
+    for name in ("verdict", "body", "seed", "time_scale", "target"):
+        value = summary.verdict if name == "verdict" else getattr(summary.run, name)
+        ET.SubElement(properties, "property", name=name, value=_clean(str(value)))
+    for expectation in summary.expectations:
+        _add_expectation(suite, expectation)
+    for rule in summary.invariants:
+        _add_rule(suite, rule)
+    for left_out in summary.not_judged:
+        _add_left_out(suite, left_out)
+    _count(suite)
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def _add_expectation(suite: ET.Element, result: ExpectationResult) -> None:
+    case = _case(suite, "expectations", result.name)
+    value = "nothing was seen" if result.value is None else f"{result.value:.6g}"
+    details = f"{result.reason}\nseen: {value}\nallowed: {result.limit}"
+    _say(case, result.verdict, result.reason, details)
+
+
+def _add_rule(suite: ET.Element, result: InvariantResult) -> None:
+    case = _case(suite, "invariants", f"{result.rule} {result.title}")
+    shown = [_violation(each) for each in result.violations]
+    if result.violated > len(shown):
+        shown.append(f"and {result.violated - len(shown)} more")
+    _say(case, result.verdict, result.reason, "\n".join(shown) or result.reason)
+
+
+def _add_left_out(suite: ET.Element, result: NotJudged) -> None:
+    case = _case(suite, "invariants", f"{result.rule} {result.title}")
+    ET.SubElement(case, "skipped", message=_clean(result.reason))
+
+
+def _case(suite: ET.Element, group: str, name: str) -> ET.Element:
+    scenario = suite.get("name", "")
+    return ET.SubElement(suite, "testcase", classname=f"{scenario}.{group}", name=_clean(name.strip()), time="0")
+
+
+def _say(case: ET.Element, verdict: Verdict, message: str, details: str) -> None:
+    if verdict is Verdict.HELD:
+        return
+    tag = "failure" if verdict is Verdict.VIOLATED else "error"
+    ET.SubElement(case, tag, message=_clean(message), type=str(verdict)).text = _clean(details)
+
+
+def _violation(violation: Violation) -> str:
+    """Write one breach: what, when, and under which trace_ids the logs tell more."""
+    parts = [violation.what]
+    parts += [f"at {violation.at:.3f} s"] if violation.at is not None else []
+    parts += [f"trace_id {trace_id}" for trace_id in violation.trace_ids]
+    parts += [f"request_id {request_id}" for request_id in violation.request_ids]
+    return "; ".join(parts) + "".join(f"\n    {event}" for event in violation.events)
+
+
+def _count(suite: ET.Element) -> None:
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("�", text)
