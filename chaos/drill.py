@@ -120,6 +120,8 @@ def for_foreign_daemon(scenario: Scenario) -> tuple[Scenario, tuple[str, ...]]:
     for expectation in scenario.expect:
         if expectation.metric in blind:
             left_out.append(f"expectation {expectation.metric}: it needs logs that a foreign daemon keeps to itself")
+        elif expectation.scope is not None and scenario.settings:
+            left_out.append(f"expectation {expectation.metric} of {expectation.scope}: the caps are not the scenario's")
         else:
             expect.append(expectation)
     changes = {"faults": tuple(faults), "expect": tuple(expect), "daemon": type(scenario.daemon)()}

@@ -21,6 +21,12 @@ _TRIPS: Final = 3
 _HEALING: Final = 20
 """Trips until one must be as it was before the fault: a busy machine slows some, a fault all of them."""
 
+_END_WITHIN_S: Final = 240.0
+"""Seconds in which a daemon must end after SIGTERM: more than any grace."""
+
+_END_WALL_S: Final = 10.0
+"""Wall seconds on top of it, whatever the time scale: no machine gets faster with it."""
+
 _LEAD_S: Final = 0.1
 """Wall seconds before a fault at which the link is measured without it."""
 
@@ -241,7 +247,7 @@ class Injector:
         else:
             async with self._window(name, fault, title_of(fault), "daemon"):
                 daemon.signal(fault.signal or "")
-                code = await daemon.wait_ended()
+                code = await self._ended(daemon)
                 if fault.restart:
                     await self._until(fault.at + (fault.duration or 0.0))
                     await daemon.start_again()
@@ -253,6 +259,16 @@ class Injector:
             f"before: {describe(before)}; during: {how}; it {'answered' if healed else 'did not answer'} afterwards"
         )
         self._prove(name, FaultProof(bit=bit, healed=healed, evidence=evidence))
+
+    async def _ended(self, daemon: DaemonControl) -> int:
+        """Wait for the daemon's end; one that does not come is forced: the drill must go on, and the rules see it."""
+        within_s = self._clock.wall_s(_END_WITHIN_S) + _END_WALL_S
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                return await daemon.wait_ended()
+        self._say(f"the daemon did not end within {within_s:g} s and is killed")
+        daemon.signal("SIGKILL")
+        return await daemon.wait_ended()
 
     # --- bookkeeping -------------------------------------------------------------------------------------------------
 
