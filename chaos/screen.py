@@ -122,6 +122,8 @@ def print_result(console: Console, record: Record, judgement: Judgement, report:
     if decided:
         _verdict_line(console, Verdict.HELD, f"{len(decided)} invariants: {', '.join(r.rule for r in decided)}")
     for rule in judgement.invariants:
+        if rule.meant:
+            continue  # its expectation says it
         if rule.verdict is Verdict.VIOLATED or (rule.required and rule.verdict is Verdict.UNDECIDED):
             _verdict_line(console, rule.verdict, f"{rule.rule} {rule.title}: {rule.reason}")
             for violation in rule.violations[:_SHOWN_VIOLATIONS]:

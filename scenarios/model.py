@@ -63,11 +63,13 @@ class Expectation(Strict):
     why: str | None = None
     """A sentence for whoever reads a red report."""
     invariants: Literal["all"] | tuple[Annotated[str, Field(pattern=r"^INV-\d\d$")], ...] | None = None
+    broken: Annotated[str, Field(pattern=r"^INV-\d\d$")] | None = None
+    """A rule that must be broken: the scenario shows an old behaviour, and holds when it shows."""
 
     @model_validator(mode="after")
     def _metric_or_invariants(self) -> "Expectation":
-        if (self.metric is None) == (self.invariants is None):
-            raise ValueError("give either metric or invariants")
+        if sum(given is not None for given in (self.metric, self.invariants, self.broken)) != 1:
+            raise ValueError("give either metric or invariants, or broken")
         if self.metric is not None and self.min is None and self.max is None:
             raise ValueError("a metric needs min or max")
         if self.min is not None and self.max is not None and self.min > self.max:

@@ -76,6 +76,7 @@ class InvariantResult:
             one is listed as not judged.
         violations: The first breaches.
         violated: How many there are.
+        meant: Whether the scenario is there to show it broken: then it has no say of its own, its expectation has.
     """
 
     rule: str
@@ -86,6 +87,7 @@ class InvariantResult:
     required: bool = False
     violations: tuple[Violation, ...] = ()
     violated: int = 0
+    meant: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,8 @@ class Judgement:
     def verdict(self) -> Verdict:
         """The worst of all that had to be judged."""
         verdicts = [result.verdict for result in self.expectations]
-        verdicts += [r.verdict for r in self.invariants if r.required or r.verdict is not Verdict.UNDECIDED]
+        judged = [rule for rule in self.invariants if not rule.meant]
+        verdicts += [rule.verdict for rule in judged if rule.required or rule.verdict is not Verdict.UNDECIDED]
         return worst(verdicts)
 
 

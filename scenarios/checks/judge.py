@@ -1,6 +1,7 @@
 """The verdict on a run: the scenario's expectations, those that every run has, and the invariants."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from scenarios.checks.blind import limited
@@ -26,7 +27,9 @@ LATEST_WALL_S: Final = 0.25
 def judge(scenario: Scenario, record: Record) -> Judgement:
     """Judge a run of `scenario`. A pure function: an old run can be judged again."""
     history = History(record, scenario)
-    invariants = judge_rules(history, required=_named(scenario.expect))
+    meant = {each.broken for each in scenario.expect}
+    judged = judge_rules(history, required=_named(scenario.expect))
+    invariants = tuple(replace(result, meant=result.rule in meant) for result in judged)
     expectations = [_expectation(scenario, history, each, invariants) for each in scenario.expect]
     always = (_faults_bit(scenario, record.run), _schedule_kept(record.run), _completed(record.run))
     expectations += [result for result in always if result is not None]
@@ -97,6 +100,8 @@ def _counted(number: int, one: str, many: str | None = None) -> str:
 def _expectation(
     scenario: Scenario, history: History, expectation: Expectation, invariants: tuple[InvariantResult, ...]
 ) -> ExpectationResult:
+    if expectation.broken is not None:
+        return _shown_broken(expectation.broken, invariants)
     if expectation.invariants is None:
         return judge_metric(scenario, history, expectation)
     if expectation.invariants == "all":
@@ -104,12 +109,26 @@ def _expectation(
     return _named_rules(expectation.invariants, invariants)
 
 
+def _shown_broken(number: str, invariants: tuple[InvariantResult, ...]) -> ExpectationResult:
+    """Judge `broken`: the old behaviour shows, if the rule against it is broken."""
+    (rule,) = [result for result in invariants if result.rule == number]
+    verdicts = {Verdict.VIOLATED: Verdict.HELD, Verdict.HELD: Verdict.VIOLATED}
+    return ExpectationResult(
+        name=f"broken ({number})",
+        value=None if rule.verdict is Verdict.UNDECIDED else float(rule.violated),
+        limit="at least 1 breach, to be shown",
+        verdict=verdicts.get(rule.verdict, Verdict.UNDECIDED),
+        reason=rule.reason,
+        n=rule.judged,
+    )
+
+
 def _all_rules(invariants: tuple[InvariantResult, ...]) -> ExpectationResult:
     """Judge `invariants: all`: no rule is broken, and at least one besides the rule about rules was decided."""
     decided = [result for result in invariants if result.verdict is not Verdict.UNDECIDED]
     if all(result.rule == ABOUT_RULES and result.verdict is Verdict.HELD for result in decided):
         decided = []
-    broken = [result.rule for result in decided if result.verdict is Verdict.VIOLATED]
+    broken = [result.rule for result in decided if result.verdict is Verdict.VIOLATED and not result.meant]
     reason = f"{len(decided)} of {len(invariants)} rules could be decided"
     if broken:
         reason += f"; broken: {', '.join(broken)}"
@@ -117,7 +136,7 @@ def _all_rules(invariants: tuple[InvariantResult, ...]) -> ExpectationResult:
         name="invariants",
         value=float(len(broken)) if decided else None,
         limit="no rule broken",
-        verdict=worst(result.verdict for result in decided),
+        verdict=worst(result.verdict for result in decided if not result.meant),
         reason=reason,
         n=len(decided),
     )

@@ -255,7 +255,7 @@ class TestMistakes:
         ("old", "new", "mistake"),
         [
             ("title: One call\n", "", "1: title: is missing"),
-            ("{invariants: all}", "{}", "11: expect[0]: give either metric or invariants"),
+            ("{invariants: all}", "{}", "11: expect[0]: give either metric or invariants, or broken"),
             ("  - {invariants: all}", "  []", "10: expect: must hold at least 1"),
             ("One call", "''", "2: title: must have at least 1 characters"),
             ("One call", "", "2: title: must be text"),

@@ -235,3 +235,17 @@ class TestAlways:
         expect = [{"invariants": "all"}, {"metric": "calls", "min": 1}]
         judgement = judge(a_scenario(expect=expect), record(stopped_by="x", schedule_lag_p99_s=0.0))
         assert [each.name for each in judgement.expectations] == ["invariants", "calls", "schedule_kept", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("held", "verdict"), [(False, Verdict.HELD), (True, Verdict.VIOLATED), (None, Verdict.UNDECIDED)]
+)
+def test_a_scenario_may_be_there_to_show_a_rule_broken(held: bool | None, verdict: Verdict) -> None:
+    """`broken` holds when the rule is broken, fails when it holds, and is undecided when nobody could tell."""
+    scenario = a_scenario(expect=[{"broken": "INV-31"}])
+    probes = [] if held is None else [probe("INV-31", held=held)]
+    judgement = judge(scenario, record(*probes))
+    (shown,) = [result for result in judgement.expectations if result.name == "broken (INV-31)"]
+    assert shown.verdict is verdict
+    if held is False:
+        assert judgement.verdict is Verdict.HELD
