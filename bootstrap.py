@@ -17,7 +17,7 @@ import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 (this file is also started by the Python that is too old)
     sys.stderr.write(
-        "bootstrap: this is Python %d.%d, but Python 3.11 or newer is needed: %s\n"  # noqa: UP031
+        "bootstrap: this is Python %d.%d, but Python 3.11 or newer is needed: %s\n"  # noqa: UP031 (the same: it may know no f-strings)
         % (sys.version_info[0], sys.version_info[1], sys.executable)
     )
     sys.exit(3)

@@ -100,7 +100,7 @@ def _one(
     from chaos.screen import Screen, console_for, print_result
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock
-    from reports.summary import to_json
+    from reports.summary import summarize, to_json
     from reports.write import write_report
 
     scale = what.scenario.time_scale if time_scale is None else time_scale
@@ -120,14 +120,9 @@ def _one(
             target=target,
             token=token,
         )
-        summaries = []
-
-        def report(path: Path, record: object, judgement: object) -> None:
-            summaries.append(write_report(path, record, judgement))  # type: ignore[arg-type]
-
-        result = conduct(what, options, directory, screen, clock=clock, report=report)
+        result = conduct(what, options, directory, screen, clock=clock, report=write_report)
     if as_json:
-        sys.stdout.write(to_json(summaries[0]).decode())
+        sys.stdout.write(to_json(summarize(result.record, result.judgement)).decode())
     else:
         print_result(console_for(stderr=False), result.record, result.judgement, directory.path / "report.html")
     return result

@@ -4,14 +4,14 @@ Both logs are files of JSON lines. A last line that was cut off belongs to a pro
 and is left out; any other line that is none means that the file is not what it should be.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
 from reference_daemon.policy.errors import HarnessError
-from scenarios.events import DaemonCall, Execution
+from scenarios.events import CallStep, DaemonCall, Execution, ExecutionStep
 
 CANARY: Final = "canary"
 """Tool that a canary's requests to a provider name: they are no executions of the load."""
@@ -62,7 +62,7 @@ class _DaemonLine(msgspec.Struct):
 
 
 class _StubLine(msgspec.Struct):
-    event: str
+    event: ExecutionStep
     at: float
     provider: str
     tool: str | None
@@ -73,7 +73,12 @@ class _StubLine(msgspec.Struct):
     latency_s: float | None = None
 
 
-_WHAT: Final = {"accepted": "admitted", "rejected": "refused", "stopped": "stopped", "replayed": "replayed"}
+_WHAT: Final[Mapping[str, CallStep]] = {
+    "accepted": "admitted",
+    "rejected": "refused",
+    "stopped": "stopped",
+    "replayed": "replayed",
+}
 
 _Line = TypeVar("_Line")
 
@@ -105,10 +110,10 @@ def daemon_events(path: Path, *, start_at: float, boot: int) -> list[DaemonCall]
     return events
 
 
-def _daemon_call(line: _DaemonLine, what: str, at: float, boot: int) -> DaemonCall:
+def _daemon_call(line: _DaemonLine, what: CallStep, at: float, boot: int) -> DaemonCall:
     return DaemonCall(
         at=at,
-        what=what,  # type: ignore[arg-type]
+        what=what,
         request_id=line.request_id,
         session=line.session,
         trace_id=line.trace_id,
@@ -140,7 +145,7 @@ def provider_events(path: Path, *, start_at: float) -> list[Execution]:
     return [
         Execution(
             at=line.at - start_at,
-            what=line.event,  # type: ignore[arg-type]
+            what=line.event,
             provider=line.provider,
             tool=line.tool,
             trace_id=line.trace_id,

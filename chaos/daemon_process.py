@@ -102,17 +102,26 @@ class DaemonProcess:
 
     def signal(self, name: str) -> None:
         """Send a signal to it."""
-        assert self._child is not None  # noqa: S101 - it is started before any fault
+        child = self._started()
         self._expected_end = self._expected_end or name in {"SIGTERM", "SIGKILL"}
         self._note(ProcessMove(at=self._since(), what="signalled", boot=self.boot, signal=name))
-        self._child.signal(signal.Signals[name])
+        child.signal(signal.Signals[name])
 
     async def wait_ended(self) -> int:
         """Wait until its process has ended; return the exit status."""
-        assert self._child is not None  # noqa: S101 - as above
-        exit_code = await self._child.ended()
+        exit_code = await self._started().ended()
         self._note(ProcessMove(at=self._since(), what="ended", boot=self.boot, exit_code=exit_code))
         return exit_code
+
+    def _started(self) -> Child:
+        """Return its latest process.
+
+        Raises:
+            RuntimeError: It was never started: whoever asks has a bug.
+        """
+        if self._child is None:
+            raise RuntimeError("the daemon was not started")
+        return self._child
 
     def check_running(self) -> None:
         """Do nothing while it runs, or was ended on purpose.

@@ -7,10 +7,11 @@ import asyncio
 import contextlib
 import importlib.metadata
 import platform
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chaos import collect
 from chaos.defects import DEFECTS, applied, find
@@ -134,36 +135,61 @@ def run_drill(what: Checked, options: Options, directory: RunDirectory, watcher:
     recorder = Recorder(clock)
     load = Load(scenario=what.scenario, recorder=recorder)
     drill = _Drill(what, options, directory, watcher, clock, load)
-    stopped_by: str | None = None
-    interrupted = False
+    ending = run_to_its_end(drill.run())
     try:
-        interrupted = asyncio.run(until_interrupted(drill.run()))
-    except HarnessError as error:
-        stopped_by = str(error)
-    if interrupted:
-        stopped_by = "interrupted"
-    drill.collect()
+        drill.collect()
+    except HarnessError as error:  # what the clients saw is kept all the same
+        ending = replace(ending, stopped_by=ending.stopped_by or str(error))
+    run = replace(
+        run_of(what, options, ending, wall_s=clock.wall_s(clock.now() - began_at)),
+        faults=load.faults,
+        schedule_lag_p99_s=None if load.driver is None else load.driver.lag_p99_s(),
+    )
     events = sorted(recorder.events, key=lambda event: event.at)
-    run = Run(
+    return Finished(Record(run, tuple(load.calls), events), ending.interrupted)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        stopped_by: Why before its end; None if it did not.
+        interrupted: Whether a person or the system stopped it.
+    """
+
+    stopped_by: str | None
+    interrupted: bool
+
+
+def run_to_its_end(work: Coroutine[Any, Any, None]) -> Ending:
+    """Run what a drill or a stage does; an environment that fails is an ending, not an error."""
+    try:
+        interrupted = asyncio.run(until_interrupted(work))
+    except HarnessError as error:
+        return Ending(str(error), interrupted=False)
+    return Ending("interrupted" if interrupted else None, interrupted)
+
+
+def run_of(what: Checked, options: Options, ending: Ending, *, wall_s: float) -> Run:
+    """Return what is known of a run besides its calls, its faults and its driver."""
+    return Run(
         scenario=what.scenario.name,
         title=what.scenario.title,
         body=Body.REAL,
         started_at=f"{options.started_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        wall_s=round(clock.wall_s(clock.now() - began_at), 3),
+        wall_s=round(wall_s, 3),
         time_scale=options.time_scale,
         seed=options.seed,
         timeouts_s=timeouts_of(what.settings),
         caps={} if options.target else caps_of(what.settings),
         settings=what.values,
         versions=versions(options.toxiproxy_version),
-        faults=load.faults,
-        schedule_lag_p99_s=None if load.driver is None else load.driver.lag_p99_s(),
         not_carried=what.not_carried,
         target=options.target or "embedded",
         defect=what.scenario.daemon.defect,
-        stopped_by=stopped_by,
+        stopped_by=ending.stopped_by,
     )
-    return Finished(Record(run, tuple(load.calls), events), interrupted)
 
 
 class _Drill:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from chaos.drill import Checked, Options
     from chaos.gate import StageResult
 
 FAST = 0.05
@@ -88,21 +89,18 @@ def gate(
     if json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary)).decode() + "\n")
     else:
-        _print(results, stages, directory.path, summary)
+        _print(results, stages, directory.path, summary["judged_nowhere"])
     if results and results[-1].conducted.interrupted:
         return INTERRUPTED
     return verdict_of(results, stages).exit_code
 
 
-def _run(name: str, what: object, options: object, parent: Path, *, as_json: bool) -> StageResult:
-    from chaos.drill import Checked, Options
+def _run(name: str, what: Checked, options: Options, parent: Path, *, as_json: bool) -> StageResult:
     from chaos.gate import run_stage
     from chaos.screen import Screen, console_for, print_result
     from reference_daemon.clock import Clock
     from reports.write import write_report
 
-    assert isinstance(what, Checked)  # noqa: S101 - typed as object so that --help needs no import
-    assert isinstance(options, Options)  # noqa: S101 - the same
     with Screen(console_for(stderr=True), clock=Clock(options.time_scale)) as screen:
         screen.say(f"stage {name}: {what.scenario.title}")
         result = run_stage(name, what, options, parent, screen, report=write_report)
@@ -112,7 +110,7 @@ def _run(name: str, what: object, options: object, parent: Path, *, as_json: boo
     return result
 
 
-def _print(results: list[StageResult], stages: list[str], path: Path, summary: dict[str, object]) -> None:
+def _print(results: list[StageResult], stages: list[str], path: Path, nowhere: list[str]) -> None:
     from rich.markup import escape
 
     from chaos.gate import verdict_of
@@ -127,8 +125,7 @@ def _print(results: list[StageResult], stages: list[str], path: Path, summary: d
         )
     for name in stages[len(results) :]:
         console.print(f"[yellow]not run[/]    {name}")
-    nowhere = summary["judged_nowhere"]
     if nowhere:
-        console.print(f"[dim]not judged by any stage:[/] {escape('; '.join(map(str, nowhere)))}", soft_wrap=True)  # type: ignore[call-overload]
+        console.print(f"[dim]not judged by any stage:[/] {escape('; '.join(nowhere))}", soft_wrap=True)
     verdict = verdict_of(results, stages)
     console.print(f"\n[bold {COLOURS[verdict]}]{verdict}[/]  gate; summaries: {escape(str(path))}", soft_wrap=True)

@@ -1,33 +1,28 @@
 """The gate's last stage: questions put by raw clients to the daemon, and by stdio to the shim."""
 
-import asyncio
+import os
 import secrets
 import sys
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from chaos.conduct import Conducted, Report, keep
-from chaos.drill import Checked, Options, versions
+from chaos.defects import DEFECTS
+from chaos.drill import Checked, Options, run_of, run_to_its_end
 from chaos.environment import clean_environment
-from chaos.interrupt import until_interrupted
 from chaos.probes import Target, run_probes
 from chaos.probes.logs import search_logs
 from chaos.recorder import Recorder
 from chaos.run_directory import RunDirectory
 from chaos.runner import Watcher
-from chaos.settings_of import caps_of, timeouts_of
 from chaos.topology import Plan, System, running_system
 from reference_daemon.clock import Clock
-from reference_daemon.policy.errors import HarnessError
 from scenarios.checks.judge import judge
-from scenarios.history import Body
 from scenarios.load import to_yaml
 from scenarios.model import Scenario
 from scenarios.record import Record
-from scenarios.run import Run
 
 RULES: Final = tuple(f"INV-{number}" for number in (13, 14, 15, 21, 27, 30, 31, 32, 33, 34, 35, 36, 38, 39, 42, 43))
 """What the stage must decide on the embedded daemon."""
@@ -113,24 +108,16 @@ class _Stage:
             max_message_bytes=self.what.settings.max_frame_bytes,
             clock=self.clock,
             shim_command=self._shim_command(),
-            shim_environment=_environment() | environment,
+            shim_environment=clean_environment(os.environ) | environment,
             rotate=embedded,
         )
 
     def _shim_command(self) -> list[str]:
         """Return how a shim is started: with the scenario's defect, if it is one of the shim."""
-        from chaos.defects import DEFECTS  # noqa: PLC0415 - few stages need it
-
         name = self.what.scenario.daemon.defect
         if name is not None and DEFECTS[name].where == "shim":
             return [sys.executable, "-m", "chaos.defects.run", name, "--", "shim"]
         return [sys.executable, "-m", "exai", "shim"]
-
-
-def _environment() -> dict[str, str]:
-    import os  # noqa: PLC0415 - read at the moment of the start
-
-    return clean_environment(os.environ)
 
 
 def run_protocol_stage(
@@ -142,32 +129,11 @@ def run_protocol_stage(
     token = options.token if options.target else f"gate-{secrets.token_hex(16)}"
     stage = _Stage(what, options, directory, watcher, clock, recorder, token)
     directory.write("scenario.yaml", to_yaml(what.scenario).encode())
-    stopped_by: str | None = None
-    interrupted = False
-    try:
-        interrupted = asyncio.run(until_interrupted(stage.run()))
-    except HarnessError as error:
-        stopped_by = str(error)
+    ending = run_to_its_end(stage.run())
     recorder.events += search_logs(stage.logs, [token] if token and options.target is None else [])
-    run = Run(
-        scenario=what.scenario.name,
-        title=what.scenario.title,
-        body=Body.REAL,
-        started_at=f"{options.started_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        wall_s=round(clock.wall_s(clock.now() - began_at), 3),
-        time_scale=options.time_scale,
-        seed=options.seed,
-        timeouts_s=timeouts_of(what.settings),
-        caps={} if options.target else caps_of(what.settings),
-        settings=what.values,
-        versions=versions(options.toxiproxy_version),
-        not_carried=what.not_carried,
-        target=options.target or "embedded",
-        defect=what.scenario.daemon.defect,
-        stopped_by="interrupted" if interrupted else stopped_by,
-    )
+    run = run_of(what, options, ending, wall_s=clock.wall_s(clock.now() - began_at))
     record = Record(run, (), sorted(recorder.events, key=lambda event: event.at))
     keep(record, directory)
     judgement = judge(what.scenario, record)
     report(directory.path, record, judgement)
-    return Conducted(record, judgement, directory.path, interrupted)
+    return Conducted(record, judgement, directory.path, ending.interrupted)

@@ -10,6 +10,12 @@ from typing import Literal
 
 import msgspec
 
+CallStep = Literal["admitted", "refused", "answered", "stopped", "replayed"]
+"""A step in the life of a call, see `DaemonCall`."""
+
+ExecutionStep = Literal["start", "end", "cancelled", "refused"]
+"""A step in the life of an execution, see `Execution`."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
     """One thing that happened.
@@ -132,7 +138,7 @@ class DaemonCall(Event, frozen=True, kw_only=True, omit_defaults=True, tag="daem
         boot: Number of the daemon's start in this run, from 1.
     """
 
-    what: Literal["admitted", "refused", "answered", "stopped", "replayed"]
+    what: CallStep
     request_id: str
     session: str
     trace_id: str | None = None
@@ -169,7 +175,7 @@ class Execution(Event, frozen=True, kw_only=True, omit_defaults=True, tag="execu
         latency_s: How long it was to take (`start`), or took.
     """
 
-    what: Literal["start", "end", "cancelled", "refused"]
+    what: ExecutionStep
     provider: str
     tool: str | None = None
     trace_id: str | None = None

@@ -114,8 +114,7 @@ class Asker:
             return Seen("no answer", held=False)
         except ConnectionClosed as closed:
             return Seen(f"connection closed: {closed}", held=False)
-        # A question is the outermost loop of its own: whatever it stumbled over, the others are still put.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - one probe that breaks must not stop the others
             return Seen(f"{type(error).__name__}: {str(error)[:200]}", held=False)
 
     def _count(self, seen: Seen | None) -> None:

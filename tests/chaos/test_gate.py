@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from chaos.conduct import Conducted
-from chaos.drill import Options, for_foreign_daemon
+from chaos.drill import Ending, Options, for_foreign_daemon, run_to_its_end
 from chaos.gate import StageResult, checked_stage, verdict_of, write_gate
 from chaos.run_directory import RunDirectory
+from chaos.settings_of import DrillSettingsError
 from chaos.stages import STAGES
 from scenarios.history import Body
 from scenarios.load import find_scenario, load_scenario
@@ -96,3 +97,16 @@ def test_a_foreign_daemon_gets_what_can_reach_it() -> None:
     assert any("standstill" in part for part in left_out)
     assert any("daemon_errors" in part for part in left_out)
     assert all(expectation.metric != "daemon_errors" for expectation in reachable.expect)
+
+
+def test_an_environment_that_fails_is_an_ending() -> None:
+    """What stopped a run is told; what was seen until then is still to be written."""
+
+    async def fails() -> None:
+        raise DrillSettingsError("scenario x", "nothing works")
+
+    async def ends() -> None:
+        pass
+
+    assert run_to_its_end(fails()) == Ending("scenario x: nothing works", interrupted=False)
+    assert run_to_its_end(ends()) == Ending(None, interrupted=False)
