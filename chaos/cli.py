@@ -96,7 +96,7 @@ def _one(
 
     from chaos.conduct import conduct
     from chaos.drill import Options
-    from chaos.run_directory import RunDirectory
+    from scenarios.run_directory import RunDirectory
     from chaos.screen import Screen, console_for, print_result
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock

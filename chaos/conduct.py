@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chaos.drill import Checked, Options, run_drill
-from chaos.run_directory import RunDirectory, RunDirectoryError
+from scenarios.run_directory import RunDirectory, RunDirectoryError
 from chaos.runner import Watcher
 from reference_daemon.clock import Clock
 from scenarios.checks.judge import judge

@@ -18,7 +18,7 @@ from chaos.defects import DEFECTS, applied, find
 from chaos.interrupt import until_interrupted
 from chaos.probes.logs import search_logs
 from chaos.recorder import Recorder
-from chaos.run_directory import RunDirectory
+from scenarios.run_directory import RunDirectory
 from chaos.runner import Load, Runner, Watcher
 from chaos.settings_of import caps_of, checked, timeouts_of, wanted
 from chaos.topology import Plan, System, running_system

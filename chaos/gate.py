@@ -12,7 +12,7 @@ import msgspec
 from chaos.conduct import Conducted, Report, conduct
 from chaos.drill import Checked, Options, check
 from chaos.protocol_stage import protocol_scenario, run_protocol_stage
-from chaos.run_directory import RunDirectory
+from scenarios.run_directory import RunDirectory
 from chaos.runner import Watcher
 from chaos.stages import STAGES
 from reference_daemon.clock import Clock

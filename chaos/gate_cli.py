@@ -59,7 +59,7 @@ def gate(
 
     from chaos.drill import Options
     from chaos.gate import checked_stage, verdict_of, write_gate
-    from chaos.run_directory import RunDirectory
+    from scenarios.run_directory import RunDirectory
     from chaos.screen import console_for
     from chaos.stages import STAGES
     from chaos.toxiproxy_server import ensure_server

@@ -15,7 +15,7 @@ from chaos.environment import clean_environment
 from chaos.probes import Target, run_probes
 from chaos.probes.logs import search_logs
 from chaos.recorder import Recorder
-from chaos.run_directory import RunDirectory
+from scenarios.run_directory import RunDirectory
 from chaos.runner import Watcher
 from chaos.topology import Plan, System, running_system
 from reference_daemon.clock import Clock

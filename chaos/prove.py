@@ -9,7 +9,7 @@ from chaos.conduct import Conducted, Report, conduct
 from chaos.defects import DEFECTS, Defect
 from chaos.drill import Checked, Options, check
 from chaos.gate import checked_stage, run_stage
-from chaos.run_directory import RunDirectory
+from scenarios.run_directory import RunDirectory
 from chaos.runner import Watcher
 from chaos.stages import STAGES
 from reference_daemon.clock import Clock

@@ -9,7 +9,7 @@ import pytest
 from chaos.conduct import Conducted
 from chaos.drill import Ending, Options, for_foreign_daemon, run_to_its_end
 from chaos.gate import StageResult, checked_stage, verdict_of, write_gate
-from chaos.run_directory import RunDirectory
+from scenarios.run_directory import RunDirectory
 from chaos.settings_of import DrillSettingsError
 from chaos.stages import STAGES
 from scenarios.history import Body

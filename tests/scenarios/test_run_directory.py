@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.run_directory import RunDirectory, RunDirectoryError
+from scenarios.run_directory import RunDirectory, RunDirectoryError
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 
