@@ -96,12 +96,12 @@ def _one(
 
     from chaos.conduct import conduct
     from chaos.drill import Options
-    from scenarios.run_directory import RunDirectory
     from chaos.screen import Screen, console_for, print_result
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock
     from reports.summary import summarize, to_json
     from reports.write import write_report
+    from scenarios.run_directory import RunDirectory
 
     scale = what.scenario.time_scale if time_scale is None else time_scale
     clock = Clock(scale)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chaos.drill import Checked, Options, run_drill
-from scenarios.run_directory import RunDirectory, RunDirectoryError
 from chaos.runner import Watcher
 from reference_daemon.clock import Clock
 from scenarios.checks.judge import judge
 from scenarios.history import write_calls
 from scenarios.load import to_yaml
 from scenarios.record import CALLS, EVENTS, Record, encode_events
+from scenarios.run_directory import RunDirectory, RunDirectoryError
 from scenarios.verdict import Judgement, Verdict
 
 

@@ -18,7 +18,6 @@ from chaos.defects import DEFECTS, applied, find
 from chaos.interrupt import until_interrupted
 from chaos.probes.logs import search_logs
 from chaos.recorder import Recorder
-from scenarios.run_directory import RunDirectory
 from chaos.runner import Load, Runner, Watcher
 from chaos.settings_of import caps_of, checked, timeouts_of, wanted
 from chaos.topology import Plan, System, running_system
@@ -30,6 +29,7 @@ from scenarios.history import Body
 from scenarios.model import Scenario
 from scenarios.record import Record
 from scenarios.run import Run
+from scenarios.run_directory import RunDirectory
 
 _PACKAGES: Final = ("exai-harness", "websockets", "openai", "toxiproxy-python")
 

@@ -12,12 +12,12 @@ import msgspec
 from chaos.conduct import Conducted, Report, conduct
 from chaos.drill import Checked, Options, check
 from chaos.protocol_stage import protocol_scenario, run_protocol_stage
-from scenarios.run_directory import RunDirectory
 from chaos.runner import Watcher
 from chaos.stages import STAGES
 from reference_daemon.clock import Clock
 from scenarios.load import find_scenario, load_scenario
 from scenarios.model import Daemon
+from scenarios.run_directory import RunDirectory
 from scenarios.verdict import Verdict, worst
 
 SCHEMA_VERSION: Final = 1

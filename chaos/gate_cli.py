@@ -59,10 +59,10 @@ def gate(
 
     from chaos.drill import Options
     from chaos.gate import checked_stage, verdict_of, write_gate
-    from scenarios.run_directory import RunDirectory
     from chaos.screen import console_for
     from chaos.stages import STAGES
     from chaos.toxiproxy_server import ensure_server
+    from scenarios.run_directory import RunDirectory
 
     wanted = set(stage or [Stage.ALL])
     stages = [name for name in STAGES if Stage.ALL in wanted or Stage(name) in wanted]

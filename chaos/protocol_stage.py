@@ -15,7 +15,6 @@ from chaos.environment import clean_environment
 from chaos.probes import Target, run_probes
 from chaos.probes.logs import search_logs
 from chaos.recorder import Recorder
-from scenarios.run_directory import RunDirectory
 from chaos.runner import Watcher
 from chaos.topology import Plan, System, running_system
 from reference_daemon.clock import Clock
@@ -23,6 +22,7 @@ from scenarios.checks.judge import judge
 from scenarios.load import to_yaml
 from scenarios.model import Scenario
 from scenarios.record import Record
+from scenarios.run_directory import RunDirectory
 
 RULES: Final = tuple(f"INV-{number}" for number in (13, 14, 15, 21, 27, 30, 31, 32, 33, 34, 35, 36, 38, 39, 42, 43))
 """What the stage must decide on the embedded daemon."""

@@ -9,12 +9,12 @@ from chaos.conduct import Conducted, Report, conduct
 from chaos.defects import DEFECTS, Defect
 from chaos.drill import Checked, Options, check
 from chaos.gate import checked_stage, run_stage
-from scenarios.run_directory import RunDirectory
 from chaos.runner import Watcher
 from chaos.stages import STAGES
 from reference_daemon.clock import Clock
 from scenarios.load import find_scenario, load_scenario
 from scenarios.model import Daemon
+from scenarios.run_directory import RunDirectory
 from scenarios.verdict import Verdict, worst
 
 CLEAN = "(none: the daemon as it is)"

@@ -64,11 +64,11 @@ def _run(names: list[str], runs_dir: Path, time_scale: float, *, clean: bool) ->
     from chaos import prove as proving
     from chaos.defects import DEFECTS
     from chaos.drill import Options
-    from scenarios.run_directory import RunDirectory
     from chaos.screen import Screen, console_for
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock
     from reports.write import write_report
+    from scenarios.run_directory import RunDirectory
 
     with Screen(console_for(stderr=True), clock=Clock(time_scale)) as screen:
         server = ensure_server(screen.say)

@@ -9,13 +9,13 @@ import pytest
 from chaos.conduct import Conducted
 from chaos.drill import Ending, Options, for_foreign_daemon, run_to_its_end
 from chaos.gate import StageResult, checked_stage, verdict_of, write_gate
-from scenarios.run_directory import RunDirectory
 from chaos.settings_of import DrillSettingsError
 from chaos.stages import STAGES
 from scenarios.history import Body
 from scenarios.load import find_scenario, load_scenario
 from scenarios.record import Record
 from scenarios.run import Run
+from scenarios.run_directory import RunDirectory
 from scenarios.verdict import ExpectationResult, InvariantResult, Judgement, Verdict
 
 OPTIONS = Options(
