@@ -49,4 +49,4 @@ ready:
 	@$(PYTHON) bootstrap.py
 
 ready-dev:
-	@$(PYTHON) bootstrap.py --extra dev
+	@$(PYTHON) bootstrap.py --extra dev --extra dask

@@ -299,7 +299,8 @@ class Injector:
 
     def _link(self, name: str) -> Link:
         provider = name.partition(":")[2]
-        path = f"/{provider}/v1/models" if provider else "/healthz"
+        # The daemon answers 426 at "/", with a token or without; a page that needs the token is slow without it.
+        path = f"/{provider}/v1/models" if provider else "/"
         return Link(self._targets.proxies[name].port, path)
 
     async def _trips(self, link: Link, number: int, patience_s: float, padding: int) -> list[Trip]:

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from chaos.faults import Injector, Targets
 from chaos.load import LagProbe, LoadDriver, Witness
+from chaos.load.fresh_workload import FreshWorkload
 from chaos.recorder import Recorder
 from chaos.topology import SteadyStateError, System
 from reference_daemon.clock import Clock
@@ -95,9 +96,10 @@ class Runner:
             self._system.direct_url, clock=self._clock, start_at=recorder.start_at, token=token, note=recorder.note
         )
         self._load.injector = injector = self._injector()
+        workload = Workload if self._system.daemon is not None else FreshWorkload  # a foreign one outlives the run
         self._load.driver = driver = LoadDriver(
             scenario,
-            Workload(scenario, self._seed),
+            workload(scenario, self._seed),
             url=self._system.url,
             clock=self._clock,
             start_at=recorder.start_at,
