@@ -1,7 +1,7 @@
 """Trips over a proxied link: how a drill sees that a fault bit, and that it healed.
 
-A trip is one HTTP request over a TCP connection through the proxy: the daemon and the stub provider both answer GET, the
-daemon with 426. It takes no slot and is no execution. All figures are wall seconds.
+A trip is one HTTP request over a TCP connection through the proxy: the stub provider answers GET, and so does the
+daemon, with 426. It takes no slot and is no execution. All figures are wall seconds.
 """
 
 import asyncio

@@ -166,7 +166,7 @@ class Injector:
         if fault.toxicity < 1.0 and not bit:
             bit = None  # it is rolled for each connection
         healed, after = await self._healed(fault, link, before, probe.patience_s, probe.padding)
-        bound = f", at least {least_s(fault, self._clock) * 1000:.0f} ms with it" if _has_bound(fault) else ""
+        bound = f", at least {least_s(fault, before, self._clock) * 1000:.0f} ms with it" if _has_bound(fault) else ""
         evidence = f"before: {describe(before)}; during: {describe(during)}{bound}; after: {describe(after)}"
         self._prove(name, FaultProof(bit=bit, healed=healed, evidence=evidence))
 

@@ -97,3 +97,28 @@ def test_trips_are_described_for_a_person() -> None:
     assert describe([a_trip(0.001), a_trip(0.003)]) == "answered in 1-3 ms, 1 pieces"
     assert describe([a_trip(None, end="refused")]) == "no answer (refused)"
     assert describe([]) == "not measured"
+
+
+def test_a_narrow_answer_is_measured_by_its_own_length() -> None:
+    """A bandwidth that only the answer passes is seen by the answer's bytes; one too short for it shows nothing."""
+    fault = a_fault({"bandwidth": {"rate": 1}}, stream="downstream")
+    long, short = a_trip(0.001, received=3000), a_trip(0.001, received=10)
+    slow = a_trip(0.3, received=3000)
+    assert has_bitten(fault, [long], [slow], CLOCK) is True
+    assert has_bitten(fault, [long], [long], CLOCK) is False
+    assert has_bitten(fault, [short], [short], CLOCK) is None
+
+
+def test_a_sliced_request_takes_its_time() -> None:
+    """Pieces of a request are not seen at its sender; the delays between them are."""
+    toxic = {"slicer": {"average_size": 50, "size_variation": 10, "delay": 0.01}}
+    fault = a_fault(toxic, stream="upstream")
+    assert probe_of(fault, CLOCK).padding >= 2_000
+    assert has_bitten(fault, [a_trip()], [a_trip(0.3)], CLOCK) is True
+    assert has_bitten(fault, [a_trip()], [a_trip()], CLOCK) is False
+
+
+def test_a_server_kept_waiting_is_not_seen_by_its_client() -> None:
+    """A slow close towards the server changes nothing for who makes the trip."""
+    fault = a_fault({"slow_close": {"delay": 2}}, stream="upstream")
+    assert has_bitten(fault, [a_trip()], [a_trip()], CLOCK) is None

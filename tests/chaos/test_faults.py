@@ -71,12 +71,18 @@ def a_fault(toxic: Any, **changes: Any) -> Fault:
         a_fault(LATENCY, stream="downstream"),
         a_fault(LATENCY),
         a_fault({"bandwidth": {"rate": 1}}, stream="upstream"),
+        a_fault({"bandwidth": {"rate": 1}}, stream="downstream"),
         a_fault({"slow_close": {"delay": 2}}, stream="downstream"),
         a_fault({"timeout": {}}),
         a_fault({"timeout": {"timeout": 1}}, stream="downstream"),
+        a_fault({"timeout": {}}, stream="upstream"),
+        a_fault({"reset_peer": {}}, stream="upstream"),
         a_fault({"reset_peer": {}}, stream="downstream"),
+        a_fault({"slicer": {"average_size": 50, "size_variation": 10, "delay": 0.01}}, stream="upstream"),
         a_fault({"slicer": {"average_size": 50, "size_variation": 10, "delay": 0.01}}, stream="downstream"),
+        a_fault({"limit_data": {"bytes": 100}}, stream="upstream"),
         a_fault({"limit_data": {"bytes": 100}}, stream="downstream"),
+        a_fault({"timeout": {}}, toxicity=0.5),
         a_fault("down"),
     ],
     ids=lambda fault: f"{fault.title}-{fault.stream}",
@@ -170,7 +176,7 @@ async def test_a_killed_daemon_is_started_again(tmp_path: Path) -> None:
 
 
 async def test_a_stopped_daemon_goes_on_after_a_cancellation(tmp_path: Path) -> None:
-    """SIGSTOP is followed by SIGCONT however the run ends; a process that answers was not stopped."""
+    """SIGSTOP is followed by SIGCONT when the run is cancelled in between."""
     daemon = FakeDaemon()
     on = asyncio.Event()
     fault = Fault.model_validate({"at": 0, "for": 500, "signal": "SIGSTOP"})
