@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Final
 
-import jinja2
 from markupsafe import Markup
 
-from reports.charts.gallery import Drawn
+from reports.charts.files import Drawn
 from reports.charts.latency import marks_of
+from reports.charts.timeline import WINDOW
+from reports.comparison import Compared, told
 from reports.inline import Mark, inline
-from reports.stats import Estimate
+from reports.page import environment, seconds, words
 from reports.story import Places, Story
 from reports.summary import Summary
-from scenarios.verdict import ExpectationResult, Verdict
+from scenarios.verdict import Verdict
 
 _HEADLINES: Final = {
     Verdict.HELD: "All that was expected held",
@@ -26,43 +27,49 @@ _URGENCY: Final = {Verdict.VIOLATED: 0, Verdict.UNDECIDED: 1, Verdict.HELD: 2}
 
 def render(story: Story, drawn: Mapping[str, Drawn]) -> str:
     """Return the page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"seconds": _seconds, "estimate": _estimate, "value": _value, "words": _words}
     rows = {int(place): f"call-{number}" for number, place in enumerate(story.listed)}
-    page = environment.get_template("report.html.j2")
-    return page.render(
-        story=story,
-        summary=story.summary,
-        run=story.run,
-        rules=sorted(story.summary.invariants, key=lambda rule: _URGENCY[rule.verdict]),
-        not_held={str(verdict): _named(story.summary, verdict) for verdict in (Verdict.VIOLATED, Verdict.UNDECIDED)},
-        headline=_HEADLINES[story.summary.verdict],
-        plots=_plots(story, drawn, rows),
-        slowest=_listed(story, story.slowest),
-        failed=_listed(story, story.failed),
-        failed_in_all=int((~story.table.succeeded).sum()),
-        anchors=_anchors(story, rows),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            story=story,
+            summary=story.summary,
+            run=story.run,
+            rules=sorted(story.summary.invariants, key=lambda rule: _URGENCY[rule.verdict]),
+            not_held={
+                str(verdict): _named(story.summary, verdict) for verdict in (Verdict.VIOLATED, Verdict.UNDECIDED)
+            },
+            headline=_HEADLINES[story.summary.verdict],
+            plots=_plots(story, drawn, rows),
+            said={rows[int(place)]: _said(story, int(place)) for place in story.listed if story.table.ended[place]},
+            slowest=_listed(story, story.slowest),
+            failed=_listed(story, story.failed),
+            failed_in_all=int((~story.table.succeeded).sum()),
+            anchors=_anchors(story, rows),
+            told=told(story.summary.baseline) if story.summary.baseline else [],
+        )
     )
 
 
 def _named(summary: Summary, verdict: Verdict) -> list[str]:
     """Return what has that verdict, so that nobody has to search for it."""
     expectations = [result.name for result in summary.expectations if result.verdict is verdict]
+    expectations += [each.name for each in _compared(summary) if each.verdict is verdict is Verdict.VIOLATED]
     return expectations + [rule.rule for rule in summary.invariants if rule.verdict is verdict]
+
+
+def _compared(summary: Summary) -> tuple[Compared, ...]:
+    return summary.baseline.results if summary.baseline else ()
 
 
 def _plots(story: Story, drawn: Mapping[str, Drawn], rows: Mapping[int, str]) -> dict[str, dict[str, Markup]]:
     marks = _marks(story, rows)
+    titles = {f"{WINDOW}{n + 1}": f"F{n + 1} {fault.title}" for n, fault in enumerate(story.run.faults)}
+    said = {"latency": (marks, titles)}
     return {
         name: {
-            "wide": inline(files.wide, f"{name}-wide", marks if name == "latency" else None),
-            "narrow": inline(files.narrow, f"{name}-narrow", marks if name == "latency" else None),
+            "wide": inline(files.wide, f"{name}-wide", *said.get(name, ())),
+            "narrow": inline(files.narrow, f"{name}-narrow", *said.get(name, ())),
         }
         for name, files in drawn.items()
     }
@@ -77,7 +84,7 @@ def _marks(story: Story, rows: Mapping[int, str]) -> dict[str, list[Mark]]:
 
 def _said(story: Story, place: int) -> str:
     call = story.table.calls[place]
-    return f"{call.tool}, {_words(call.outcome)}, {_seconds(call.latency_s)} s, trace_id {call.trace_id}"
+    return f"{call.tool}, {words(call.outcome)}, {seconds(call.latency_s)} s, trace_id {call.trace_id}"
 
 
 def _listed(story: Story, places: Places) -> list[tuple[int, object]]:
@@ -89,32 +96,3 @@ def _anchors(story: Story, rows: Mapping[int, str]) -> dict[tuple[str, int], str
     anchors = {("slowest", int(place)): rows[int(place)] for place in story.slowest}
     slowest = {int(place) for place in story.slowest}
     return anchors | {("failed", int(place)): rows[int(place)] for place in story.failed if int(place) not in slowest}
-
-
-def _seconds(value: float | None) -> str:
-    """Write a duration for a table; nothing was seen, nothing is claimed."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if 0 < abs(value) < 1 else f"{value:.1f}"
-
-
-def _estimate(estimate: Estimate | None) -> str:
-    """Write a quantile with its interval; an end that so few calls do not show is open."""
-    if estimate is None:
-        return "–"
-    low, high = ("?" if end is None else _seconds(end) for end in (estimate.low_s, estimate.high_s))
-    return f"{_seconds(estimate.value_s)} ({low} to {high})"
-
-
-def _value(result: ExpectationResult) -> str:
-    """Write what was seen, with its interval if there is one."""
-    if result.value is None:
-        return "–"
-    if result.low is None and result.high is None:
-        return f"{result.value:.4g}"
-    low, high = ("?" if end is None else f"{end:.4g}" for end in (result.low, result.high))
-    return f"{result.value:.4g} ({low} to {high})"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

@@ -38,17 +38,22 @@ class Mark:
         self.words, self.target = words, target
 
 
-def inline(svg: bytes, name: str, marks: Mapping[str, Sequence[Mark]] | None = None) -> Markup:
+def inline(
+    svg: bytes, name: str, marks: Mapping[str, Sequence[Mark]] | None = None, titles: Mapping[str, str] | None = None
+) -> Markup:
     """Make an SVG file part of a page: without its prologue, with ids of its own, in the page's colours.
 
     Args:
         svg: The file.
         name: Goes before each id, so that no id of the page occurs twice.
         marks: What the marks of each group say, in the order in which they were drawn, by the group's id.
+        titles: What a group says as a whole when somebody points at it, by its id.
     """
     text = _COMMENT.sub("", _PROLOGUE.sub("", svg.decode()))
     for group, said in (marks or {}).items():
         text = _name_marks(text, group, said)
+    for group, words in (titles or {}).items():
+        text = text.replace(f'<g id="{group}">', f'<g id="{group}"><title>{html.escape(words)}</title>')
     text = _ID.sub(rf"\1{name}-", text).replace(f'href="#{name}-{_TO_PAGE}', 'href="#')
     for colour, variable in _THEMED.items():
         text = text.replace(colour, variable)

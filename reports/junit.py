@@ -4,6 +4,8 @@ import re
 import xml.etree.ElementTree as ET
 from typing import Final
 
+from reports.comparison import Compared
+from reports.study import Study
 from reports.summary import NotJudged, Summary
 from scenarios.verdict import ExpectationResult, InvariantResult, Verdict, Violation
 
@@ -21,10 +23,26 @@ def to_junit(summary: Summary) -> bytes:
         ET.SubElement(properties, "property", name=name, value=_clean(str(value)))
     for expectation in summary.expectations:
         _add_expectation(suite, expectation)
+    for compared in summary.baseline.results if summary.baseline else ():
+        _add_compared(suite, compared)
     for rule in summary.invariants:
         _add_rule(suite, rule)
     for left_out in summary.not_judged:
         _add_left_out(suite, left_out)
+    return _written(suite)
+
+
+def study_to_junit(study: Study) -> bytes:
+    """Return a study as a suite: what it judged one by one, or else its verdict as the only case."""
+    suite = ET.Element("testsuite", name=_clean(f"{study.kind} {study.name}"), time="0")
+    for expectation in study.expectations:
+        _add_expectation(suite, expectation)
+    if not study.expectations and study.verdict is not None:
+        _say(_case(suite, study.kind, study.name), study.verdict, study.headline, study.headline)
+    return _written(suite)
+
+
+def _written(suite: ET.Element) -> bytes:
     _count(suite)
     root = ET.Element("testsuites")
     root.append(suite)
@@ -38,6 +56,16 @@ def _add_expectation(suite: ET.Element, result: ExpectationResult) -> None:
     value = "nothing was seen" if result.value is None else f"{result.value:.6g}"
     details = f"{result.reason}\nseen: {value}\nallowed: {result.limit}"
     _say(case, result.verdict, result.reason, details)
+
+
+def _add_compared(suite: ET.Element, compared: Compared) -> None:
+    """Add a measure; one that cannot be compared is no error, since others are."""
+    result = compared.as_expectation
+    case = _case(suite, "baseline", result.name)
+    if result.verdict is Verdict.UNDECIDED:
+        ET.SubElement(case, "skipped", message=_clean(result.reason))
+    else:
+        _say(case, result.verdict, result.reason, f"{result.reason}\nallowed: {result.limit}")
 
 
 def _add_rule(suite: ET.Element, result: InvariantResult) -> None:

@@ -5,7 +5,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from reports.cells import shown
+from reports.comparison import Comparison, change, percent, told
 from reports.stats import Estimate, Quantiles
+from reports.study import Cell, Study
 from reports.summary import Summary
 from scenarios.verdict import ExpectationResult, InvariantResult, Verdict, Violation
 
@@ -19,9 +22,27 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]|#])")
 def to_markdown(summary: Summary) -> str:
     """Return the summary: verdict, expectations, violated rules, latencies, and what was not judged."""
     parts = [_head(summary), _expectations(summary.expectations)]
+    parts += [_baseline(summary.baseline)] if summary.baseline is not None else []
     parts += [_rule(rule) for rule in summary.invariants if rule.verdict is not Verdict.HELD]
     parts += [_held(summary.invariants), _latencies(summary.quantiles), _ends(summary), _left_out(summary)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def study_to_markdown(study: Study) -> str:
+    """Return a study: its headline, what was judged, and its tables; the plots stand in the page."""
+    sign = "" if study.verdict is None else f"{_SIGNS[study.verdict]}: "
+    parts = [f"## {sign}{_text(study.kind)} {_text(study.name)}", _text(study.headline)]
+    parts += [_expectations(study.expectations)] if study.expectations else []
+    for section in study.sections:
+        parts += [f"### {_text(section.heading)}", _text(section.text)]
+        for table in section.tables:
+            rows = [tuple(map(_cell, row)) for row in table.rows]
+            parts.append(_table(f"**{_text(table.caption)}**" if table.caption else "", table.columns, rows))
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
+
+
+def _cell(value: Cell) -> str:
+    return _SIGNS[value] if isinstance(value, Verdict) else shown(value)
 
 
 def _head(summary: Summary) -> str:
@@ -60,6 +81,21 @@ def _value(result: ExpectationResult) -> str:
         return f"{result.value:.4g}"
     low, high = ("?" if end is None else f"{end:.4g}" for end in (result.low, result.high))
     return f"{result.value:.4g} ({low} to {high})"
+
+
+def _baseline(comparison: Comparison) -> str:
+    rows = [
+        (_SIGNS[each.verdict], each.name, change(each), f"less than {percent(each.limit, each.measure)}", each.reason)
+        for each in comparison.results
+        if each.verdict is not Verdict.UNDECIDED
+    ]
+    head = ("Verdict", "Measure", "More than before", "Allowed", "Why")
+    parts = [_table(f"### {_SIGNS[comparison.verdict]}: against the baseline", head, rows)]
+    parts += [_text(line) for line in told(comparison)]
+    left_out = [each.name for each in comparison.results if each.verdict is Verdict.UNDECIDED]
+    parts += [f"Not compared, of too few calls: {_text('; '.join(left_out))}."] if left_out else []
+    parts += ["What else differs: " + "; ".join(map(_text, comparison.differs)) + "."] if comparison.differs else []
+    return "\n\n".join(parts)
 
 
 def _rule(rule: InvariantResult) -> str:

@@ -67,8 +67,8 @@ def estimate(ordered: Floats, q: float) -> Estimate | None:
     n = len(ordered)
     if n == 0:
         return None
-    low = _first_rank(n, q, TAIL) - 1
-    high = _first_rank(n, q, 1 - TAIL)
+    low = first_rank(n, q, TAIL) - 1
+    high = first_rank(n, q, 1 - TAIL)
     return Estimate(
         value_s=float(ordered[max(0, math.ceil(q * n) - 1)]),
         low_s=float(ordered[low]) if low >= 0 else None,
@@ -76,7 +76,7 @@ def estimate(ordered: Floats, q: float) -> Estimate | None:
     )
 
 
-def _first_rank(n: int, q: float, chance: float) -> int:
+def first_rank(n: int, q: float, chance: float) -> int:
     """Return the smallest rank below which the true quantile has at least that chance to lie; at most `n`."""
     first, last = 0, n
     while first < last:

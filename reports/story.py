@@ -34,6 +34,7 @@ class Story:
         occupancy: How many calls were in flight, against the caps.
         slowest: Places of the slowest calls, slowest first.
         failed: Places of the first calls that did not get their answer.
+        baseline: The calls of the run that it is compared with; None if there is none.
     """
 
     run: Run
@@ -43,6 +44,7 @@ class Story:
     occupancy: Occupancy
     slowest: Places
     failed: Places
+    baseline: CallTable | None = None
 
     @property
     def listed(self) -> Places:
@@ -58,7 +60,7 @@ class Story:
         return [(limit_s, ", ".join(names[limit_s])) for limit_s in sorted(names)]
 
 
-def story_of(record: Record, summary: Summary, table: CallTable) -> Story:
+def story_of(record: Record, summary: Summary, table: CallTable, baseline: CallTable | None = None) -> Story:
     """Compute what page and plots share."""
     ended = np.flatnonzero(table.ended)
     slowest = ended[np.argsort(-table.latency_s[ended], kind="stable")[:MOST_LISTED]]
@@ -70,4 +72,5 @@ def story_of(record: Record, summary: Summary, table: CallTable) -> Story:
         occupancy=occupancy_of(record, table),
         slowest=slowest,
         failed=np.flatnonzero(~table.succeeded)[:MOST_LISTED],
+        baseline=baseline,
     )

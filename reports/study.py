@@ -7,10 +7,20 @@ of tables and charts, and `reports.study_page.write_study` turns it into the sam
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scenarios.verdict import Verdict
+from scenarios.verdict import ExpectationResult, Verdict
 
-Cell = str | float | int | None
-"""A cell of a table; a number is shown with three significant digits and kept whole in `summary.json`."""
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A cell that leads to a file beside the page; `target` is relative to the page."""
+
+    text: str
+    target: str
+
+
+Cell = str | float | int | None | Link
+"""A cell of a table: a number is shown with three significant digits and kept whole in `summary.json`; a `Verdict`
+looks like one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,10 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or {len(self.low), len(self.high)} - {0, len(self.y)}:
+            raise ValueError(f"series {self.label!r}: x, y and the ends of the intervals differ in length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +118,14 @@ class Study:
     """A whole study.
 
     Attributes:
-        kind: sweep, tune, calibrate, validate or finding.
+        kind: sweep, tune, calibrate, validate, finding, compare or gate.
         name: Of the scenario or the input, as in the name of the run directory.
         headline: What came out, in one sentence.
         verdict: Of a study that can fail (validate); None where nothing is judged.
         sections: In the order of the page.
         facts: What a machine reads, as it stands in `summary.json` under `facts`; JSON values only.
         settings: Named settings, seeds and versions, for the foot of the page.
+        expectations: What was judged, one by one: rows of the page, and test cases for CI.
     """
 
     kind: str
@@ -120,3 +135,4 @@ class Study:
     verdict: Verdict | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    expectations: tuple[ExpectationResult, ...] = ()

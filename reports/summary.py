@@ -7,12 +7,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from reports.comparison import Comparison
 from reports.refusals import Refusals, refusals_of
 from reports.stats import Quantiles, by_phase_and_tool
 from reports.table import CallTable, table_of
 from scenarios.record import Record
 from scenarios.run import Run
-from scenarios.verdict import ExpectationResult, InvariantResult, Judgement, Verdict
+from scenarios.verdict import ExpectationResult, InvariantResult, Judgement, Verdict, worst
 
 SCHEMA_VERSION: Final = 2
 """Raised when a field changes its meaning or goes; a new field leaves it as it is."""
@@ -51,6 +52,7 @@ class Summary:
         retry_wait_s: Time that all calls together waited between attempts.
         refusals: Attempts that a cap refused.
         quantiles: Latencies by phase and tool.
+        baseline: How the run compares with another one; None if nobody asked.
     """
 
     schema_version: int
@@ -66,15 +68,18 @@ class Summary:
     retry_wait_s: float
     refusals: Refusals
     quantiles: tuple[Quantiles, ...]
+    baseline: Comparison | None = None
 
 
-def summarize(record: Record, judgement: Judgement, table: CallTable | None = None) -> Summary:
-    """Sum a run up; `table` saves making the columns again."""
+def summarize(
+    record: Record, judgement: Judgement, table: CallTable | None = None, comparison: Comparison | None = None
+) -> Summary:
+    """Sum a run up; `table` saves making the columns again. What got worse than a baseline is violated, too."""
     columns = table_of(record.calls) if table is None else table
     left_out = judgement.not_judged
     return Summary(
         schema_version=SCHEMA_VERSION,
-        verdict=judgement.verdict,
+        verdict=worst([judgement.verdict, *([comparison.verdict] if comparison else [])]),
         run=record.run,
         expectations=judgement.expectations,
         invariants=tuple(rule for rule in judgement.invariants if rule not in left_out),
@@ -86,6 +91,7 @@ def summarize(record: Record, judgement: Judgement, table: CallTable | None = No
         retry_wait_s=float(np.sum(columns.retry_wait_s)),
         refusals=refusals_of(record.events),
         quantiles=by_phase_and_tool(columns),
+        baseline=comparison,
     )
 
 

@@ -84,17 +84,26 @@ class RunDirectory:
             RunDirectoryError: It cannot be written; no part of it is left.
         """
         path = self.path / name
-        part = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(exist_ok=True)
-            try:
-                part.write_bytes(content)
-                os.replace(part, path)  # noqa: PTH105 - the name says that it replaces
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as error:
-            raise RunDirectoryError.of(path, error) from error
+        write_whole(path, content)
         return path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and its folder if there is none; who reads it sees the old one or the whole new one.
+
+    Raises:
+        RunDirectoryError: It cannot be written; no part of it is left.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            part.write_bytes(content)
+            os.replace(part, path)  # noqa: PTH105 - the name says that it replaces
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunDirectoryError.of(path, error) from error
 
 
 def _made(path: Path) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.charts.style import EMPTY, QUIET, SERIES, Layout, new_figure, plain_numbers, say_empty
+from reports.charts.style import EMPTY, QUIET, SERIES, Layout, add_title, new_figure, plain_numbers, say_empty
 from reports.story import Story
 
 BINS: Final = 60
@@ -20,7 +20,7 @@ def draw_heartbeats(story: Story, layout: Layout) -> Figure:
     gaps = story.table.gap_s[~np.isnan(story.table.gap_s)]
     figure = new_figure(layout, 3.2 if len(gaps) else EMPTY)
     axes = figure.add_subplot()
-    axes.set_title(f"Longest silence of each admitted call, s (n = {len(gaps)})")
+    add_title(figure, f"Longest silence of each admitted call, s (n = {len(gaps)})", layout)
     if not len(gaps):
         say_empty(axes, "no call was admitted, so nothing was heard")
         return figure

@@ -39,14 +39,14 @@ def draw_in_flight(story: Story, layout: Layout) -> Figure:
         return figure
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axes, level in zip(grid, levels, strict=False):
-        _draw_level(axes, story, level, layout)
+        _draw_level(axes, story, level, layout, beside=columns)
     for axes in grid[len(levels) :]:
         axes.set_axis_off()
     figure.supxlabel(TIME_LABEL, fontsize="small", color=QUIET)
     return figure
 
 
-def _draw_level(axes: Axes, story: Story, level: Level, layout: Layout) -> None:
+def _draw_level(axes: Axes, story: Story, level: Level, layout: Layout, *, beside: int) -> None:
     edges, heights = envelope(level, start_of(story.table), max(end_of(story.run, story.table), float(level.at[-1])))
     axes.stairs(heights, edges, fill=True, color=SERIES[1], alpha=0.35, linewidth=0)
     axes.stairs(heights, edges, baseline=None, color=SERIES[1], linewidth=1)
@@ -59,7 +59,7 @@ def _draw_level(axes: Axes, story: Story, level: Level, layout: Layout) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize="small")
-    shade_faults(axes, story.run, story.table, layout)
+    shade_faults(axes, story.run, story.table, layout, beside=beside)
     span(axes, story.run, story.table)
 
 

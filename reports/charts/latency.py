@@ -127,7 +127,7 @@ def _draw_quantiles(axes: Axes, story: Story) -> None:
     groups = [np.sort(latency_s[places == place]) for place in range(number)]
     for name, q, colour, line, width in _LINES:
         heights = [_value(group, q) for group in groups]
-        axes.stairs(heights, edges, baseline=None, color=PAPER, linewidth=width + 2, zorder=4)
+        axes.stairs(heights, edges, baseline=None, color=PAPER, linewidth=width + 2, zorder=2)
         axes.stairs(
             heights,
             edges,

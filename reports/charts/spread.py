@@ -5,7 +5,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.charts.style import EMPTY, INK, QUIET, SERIES, Layout, new_figure, say_empty, shortened
+from reports.charts.style import EMPTY, INK, QUIET, SERIES, Layout, add_title, new_figure, say_empty, shortened
 from reports.stats import Quantiles
 from reports.story import Story
 
@@ -21,7 +21,7 @@ def draw_spread(story: Story, layout: Layout) -> Figure:
     rows = [row for row in story.groups if row.p95 is not None]
     figure = new_figure(layout, 1.5 + ROW * max(5, len(rows)) if rows else EMPTY)
     axes = figure.add_subplot()
-    axes.set_title("P95 with its 95 % interval, s")
+    add_title(figure, "P95 with its 95 % interval, s", layout)
     if not rows:
         say_empty(axes, "no call ended")
         return figure
@@ -35,7 +35,7 @@ def draw_spread(story: Story, layout: Layout) -> Figure:
     axes.set_xlim(0.0, 1.08 * max([right, *(limit for limit, _ in limits)]))
     for limit_s, name in limits:
         _draw_limit(axes, limit_s, name)
-    axes.set_xlabel("latency from the intended start, s")
+    figure.supxlabel("latency from the intended start, s", fontsize="medium", color=QUIET)
     return figure
 
 

@@ -7,6 +7,7 @@ plot for a phone, not a shrunken one.
 import contextlib
 import enum
 import io
+import textwrap
 import warnings
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from scenarios.history import Outcome
 
@@ -68,6 +69,9 @@ class Layout(enum.Enum):
         """How many entries of a legend stand side by side."""
         return 5 if self is Layout.WIDE else 2
 
+
+_TITLE_LETTERS: Final = {Layout.WIDE: 90, Layout.NARROW: 42}
+"""Letters of a title that fit into a line."""
 
 _STYLE: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
@@ -141,6 +145,19 @@ def shortened(name: str) -> str:
 def plain_numbers(axis: Axis) -> None:
     """Write 10 and 0.01 on a log axis, not powers."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def log_ticks(axis: Axis) -> None:
+    """Mark 1, 2 and 5 of each power of ten on a log axis, so that a narrow range has marks, too."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_minor_formatter(NullFormatter())
+    plain_numbers(axis)
+
+
+def add_title(figure: Figure, words: str, layout: Layout) -> None:
+    """Write the title over the whole figure, in as many lines as its width asks for."""
+    lines = textwrap.fill(words, _TITLE_LETTERS[layout])
+    figure.suptitle(lines, x=0.01, ha="left", fontsize="medium", fontweight="bold")
 
 
 def say_empty(axes: Axes, words: str) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import LineStyleType
 
 from reports.charts.style import EMPTY, SERIES, Layout, add_legend, new_figure, plain_numbers, say_empty, shortened
 from reports.story import Places, Story
@@ -16,7 +17,15 @@ BODY: Final = 400
 WHOLE: Final = 200
 """Slowest calls of a tool; each has its own point."""
 
+WIDE_RANGE: Final = 20.0
+"""From this ratio of the slowest call to the fastest, a log axis shows both."""
+
+NEGLIGIBLE_S: Final = 1e-3
+
 MOST_TOOLS: Final = len(SERIES)
+
+Look = tuple[str, str, LineStyleType]
+"""Name, colour and dashes of a curve."""
 
 
 def draw_tail(story: Story, layout: Layout) -> Figure:
@@ -35,25 +44,23 @@ def draw_tail(story: Story, layout: Layout) -> Figure:
     for number, tool in enumerate(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_TOOLS]):
         latencies = table.latency_s[table.tool.mask(tool)]
         ordered = np.sort(latencies[~np.isnan(latencies)])
-        _draw_curves(share, tail, ordered, len(latencies), tool, SERIES[number])
-    _dress(share, "Share of the calls that took at most so long")
-    _dress(tail, "Share that took longer (log axis)")
-    share.set_ylim(0.0, 1.02)
-    tail.set_yscale("log")
-    plain_numbers(tail.yaxis)
+        draw_curves(share, tail, ordered, len(latencies), (shortened(tool), SERIES[number], "-"))
+    dress(share, tail)
     add_legend(figure, layout)
     return figure
 
 
-def _draw_curves(share: Axes, tail: Axes, ordered: Floats, n: int, tool: str, colour: str) -> None:
+def draw_curves(share: Axes, tail: Axes, ordered: Floats, n: int, look: Look) -> None:
+    """Draw both curves of latencies in their order, `n` with those that never ended."""
     if not len(ordered):
         return
     ranks = curve_ranks(len(ordered))
     at_most = (ranks + 1) / n
-    label = f"{shortened(tool)} (n = {n})"
-    share.step(ordered[ranks], at_most, where="post", color=colour, label=label, linewidth=1.4)
+    name, colour, dashes = look
+    label = f"{name} (n = {n})"
+    share.step(ordered[ranks], at_most, where="post", color=colour, label=label, linestyle=dashes, linewidth=1.4)
     # The share that took longer is 0 at the slowest call, which a log axis cannot show: count that call itself.
-    tail.step(ordered[ranks], 1.0 - ranks / n, where="pre", color=colour, label=label, linewidth=1.4)
+    tail.step(ordered[ranks], 1.0 - ranks / n, where="pre", color=colour, label=label, linestyle=dashes, linewidth=1.4)
 
 
 def curve_ranks(n: int) -> Places:
@@ -63,9 +70,17 @@ def curve_ranks(n: int) -> Places:
     return ranks
 
 
-def _dress(axes: Axes, title: str) -> None:
-    axes.set_xscale("symlog", linthresh=1.0)
-    plain_numbers(axes.xaxis)
-    axes.set_xlim(left=0.0)
-    axes.set_title(title, fontsize="small")
-    axes.set_xlabel("latency from the intended start, s")
+def dress(share: Axes, tail: Axes) -> None:
+    """Give both plots, once they are drawn, their axes and titles."""
+    titles = ("Share of the calls that took at most so long", "Share that took longer (log axis)")
+    for axes, title in zip((share, tail), titles, strict=True):
+        ends = [float(end) for line in axes.lines for end in np.asarray(line.get_xdata(), dtype=np.float64)[[0, -1]]]
+        if max(ends) > WIDE_RANGE * max(min(ends), NEGLIGIBLE_S):
+            axes.set_xscale("symlog", linthresh=1.0)
+            plain_numbers(axes.xaxis)
+        axes.set_xlim(0.0, 1.05 * max(ends))
+        axes.set_title(title, fontsize="small")
+        axes.set_xlabel("latency from the intended start, s")
+    share.set_ylim(0.0, 1.02)
+    tail.set_yscale("log")
+    plain_numbers(tail.yaxis)

@@ -15,6 +15,12 @@ MOST_NAMED: Final = 4
 LINE: Final = 0.07
 """Height of a line of text as a share of the plot's height."""
 
+WINDOW: Final = "fault-"
+"""Before the number of a fault in the name of its window."""
+
+_NUMBER: Final = {Layout.WIDE: 0.026, Layout.NARROW: 0.055}
+"""Width of a fault's number as a share of the figure's."""
+
 NO_ROOM: Final = 0.96
 """Share of the plot's width from which a number does not fit on the right of a window's start."""
 
@@ -47,13 +53,24 @@ def room_for(run: Run, layout: Layout) -> float:
     return LINE * (len(run.faults) if named else 1) + 0.03
 
 
-def shade_faults(axes: Axes, run: Run, table: CallTable, layout: Layout, *, titles: bool = False) -> None:
-    """Shade the time of each fault and number it as the page's table does; with its title where there is room."""
-    end = end_of(run, table)
+def shade_faults(
+    axes: Axes, run: Run, table: CallTable, layout: Layout, *, titles: bool = False, beside: int = 1
+) -> None:
+    """Shade the time of each fault and number it as the page's table does; with its title where there is room.
+
+    A number that would run into the one before is left out: the table has the times. `beside`: plots in a row.
+    """
+    start, end = start_of(table), end_of(run, table)
+    labelled = start - end
     named = titles and layout is Layout.WIDE and len(run.faults) <= MOST_NAMED
     for number, fault in enumerate(run.faults):
         until = end if fault.ended_at is None else fault.ended_at
-        axes.axvspan(fault.started_at, until, color=SHADE, alpha=0.12, linewidth=0, zorder=0)
+        window = axes.axvspan(fault.started_at, until, color=SHADE, alpha=0.12, linewidth=0, zorder=0)
+        if titles:  # a name that the page finds it by; with several plots in a figure it would not be the only one
+            window.set_gid(f"{WINDOW}{number + 1}")
+        if not named and fault.started_at - labelled < _NUMBER[layout] * beside * (end - start):
+            continue
+        labelled = fault.started_at
         _label(axes, fault, number, until, late=fault.started_at > (0.5 if named else NO_ROOM) * end, named=named)
 
 

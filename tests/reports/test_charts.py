@@ -17,7 +17,7 @@ from reports.summary import summarize
 from reports.table import table_of
 from scenarios.history import Call, Outcome
 from scenarios.record import Record
-from scenarios.run import Run
+from scenarios.run import FaultWindow, Run
 from scenarios.verdict import Judgement
 
 MakeStory = Callable[..., Story]
@@ -38,7 +38,8 @@ def words(story: Story, name: str) -> list[str]:
     """Return the words that stand in a plot."""
     figure = CHARTS[name](story, Layout.WIDE)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    return [*texts, *(axes.get_title(loc="left") for axes in figure.axes)]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    return [*texts, *titles, *(text.get_text() for text in figure.texts)]
 
 
 def test_the_same_run_gives_the_same_bytes(story: MakeStory, mixed: list[Call]) -> None:
@@ -61,6 +62,16 @@ def test_faults_are_named_over_the_latencies(story: MakeStory, calls: list[Call]
     """The window has its number and its title; in the small plots, the number of the page's table."""
     assert "F1 200 ± 100 ms each way, client to daemon" in words(story(calls), "latency")
     assert "F1" in words(story(calls), "in-flight")
+
+
+def test_numbers_of_faults_do_not_run_into_each_other(story: MakeStory, calls: list[Call]) -> None:
+    """Of faults that follow each other closely the first has its number; the table of the page has them all."""
+    faults = tuple(
+        FaultWindow(name=f"f{n}", title=f"fault {n}", link="client-daemon", started_at=at, ended_at=at + 1.0)
+        for n, at in enumerate((20.0, 21.0, 22.0, 23.0, 24.0, 120.0))
+    )
+    found = [word for word in words(story(calls, faults=faults), "latency") if word.startswith("F")]
+    assert found == ["F1", "F6"]
 
 
 def test_timeouts_are_lines_of_reference(story: MakeStory, calls: list[Call]) -> None:

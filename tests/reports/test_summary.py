@@ -49,6 +49,7 @@ def test_has_exactly_these_fields(document: dict[str, Any]) -> None:
         "target",
         "defect",
         "stopped_by",
+        "doubts",
         "expectations",
         "invariants",
         "not_judged",
@@ -59,6 +60,7 @@ def test_has_exactly_these_fields(document: dict[str, Any]) -> None:
         "retry_wait_s",
         "refusals",
         "quantiles",
+        "baseline",
     ]
     assert document["schema_version"] == SCHEMA_VERSION == 2
 

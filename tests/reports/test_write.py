@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.write import ReportError, write_report
+from reports.write import write_report
 from scenarios.record import Record
+from scenarios.run_directory import RunDirectoryError
 from scenarios.verdict import Judgement, Verdict
 
 
@@ -43,7 +44,7 @@ def test_a_file_that_cannot_be_written_is_named(
 ) -> None:
     """The error says which and why, and ends a command with undecided."""
     (tmp_path / "summary.md").mkdir()
-    with pytest.raises(ReportError, match=r"cannot write .*summary\.md: ") as caught:
+    with pytest.raises(RunDirectoryError, match=r"cannot write .*summary\.md: ") as caught:
         write_report(tmp_path, record, make_judgement())
     assert caught.value.exit_code == 3
     assert not list(tmp_path.glob(".*"))
