@@ -26,6 +26,7 @@ from websockets.asyncio.client import connect
 from chaos.load import LoadDriver
 from reference_daemon import wire
 from reference_daemon.clock import Clock
+from reference_daemon.garbage import look_rarely
 from scenarios.events import AnyEvent
 from scenarios.model import Scenario
 from scenarios.workload import PlannedCall, Workload, arguments
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--block", nargs=3, metavar=("KIND", "PORT", "NUMBER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.block:
+        look_rarely()  # as a drill does
         kind, port, number = options.block
         asyncio.run(BLOCKS[kind](int(port), int(number)))
         return

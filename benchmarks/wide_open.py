@@ -1,4 +1,4 @@
-"""The daemon as the benchmark runs it: shipped settings but for the caps, and one tool that takes no time.
+"""The daemon as benchmarks run it: shipped settings but for the caps, a tool that takes no time, one that waits.
 
 Logs go to stderr and metrics to a file, as shipped. Run as a program it serves until its stdin closes, and prints its
 port first.
@@ -42,12 +42,24 @@ class Nothing:
         return self._outputs
 
 
+class Hold(Nothing):
+    """A tool that waits until it is told to stop."""
+
+    name = "hold"
+    description = "Waits."
+
+    async def run(self, arguments: Mapping[str, Any], context: CallContext) -> Sequence[str]:  # noqa: ARG002 - as above
+        """Wait for ever."""
+        await asyncio.get_running_loop().create_future()
+        return self._outputs
+
+
 async def _main() -> None:
     wide = {"global_max_inflight": 100_000, "session_max_inflight": 100_000, "port": 0}
     settings = load_settings().model_copy(update=wide)
     configure_logging(settings.log_format, settings.log_level)
     metrics = Metrics(RotatingFile(settings.log_dir / "ws_daemon.metrics.jsonl", max_bytes=1 << 30))
-    async with Daemon(settings, {"nothing": Nothing()}, Clock(), metrics) as daemon:
+    async with Daemon(settings, {"nothing": Nothing(), "hold": Hold()}, Clock(), metrics) as daemon:
         look_rarely()
         print(daemon.port, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

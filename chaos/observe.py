@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
-from reference_daemon.client import CallResult
+from reference_daemon.client import CallOutcome, CallResult
+from reference_daemon.client import TimeoutLayer as ClientLayer
 from scenarios.history import Body, Call, Outcome, TimeoutLayer
 
 SUMMARY_BEGIN: Final = "=== MCP CALL SUMMARY ==="
@@ -16,10 +16,13 @@ _SUMMARY: Final = re.compile(f"{SUMMARY_BEGIN}\n(.*)\n{SUMMARY_END}", re.DOTALL)
 _FACT: Final = re.compile(r"^([^:]+): (.*)$", re.MULTILINE)
 _NOT_KNOWN: Final = "-"
 
+_OUTCOMES: Final = {outcome: Outcome(outcome.value) for outcome in CallOutcome}
+_LAYERS: Final = {layer: TimeoutLayer(layer.value) for layer in ClientLayer}
+"""The client's words, in those of the history."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """A call as it was meant.
+
+class Intent(NamedTuple):
+    """A call as it was meant; a named tuple, since one is made for every call of a load.
 
     Attributes:
         scenario: Name of the scenario.
@@ -75,9 +78,9 @@ def _row(
         sent_at=_since(start_at, seen.sent_at),
         acked_at=_since(start_at, seen.acked_at),
         finished_at=_since(start_at, finished_at),
-        outcome=Outcome(seen.outcome.value) if over else Outcome.UNKNOWN,
+        outcome=_OUTCOMES[seen.outcome] if over else Outcome.UNKNOWN,
         status=seen.error.status if over and seen.error else None,
-        timeout_layer=TimeoutLayer(seen.timeout_layer.value) if over and seen.timeout_layer else None,
+        timeout_layer=_LAYERS[seen.timeout_layer] if over and seen.timeout_layer else None,
         latency_s=None if finished_at is None else finished_at - intent.at,
         service_s=seen.duration_s,
         retry_wait_s=seen.retry_wait_s,
@@ -119,6 +122,8 @@ def _longest_silence_s(result: CallResult, finished_at: float | None) -> float |
     """Return the longest time without a sign of life; of a call without an end, between those that there were."""
     if result.acked_at is None:
         return None
+    if finished_at is not None and not result.heartbeats:
+        return finished_at - result.acked_at
     signs_of_life = [result.acked_at, *result.heartbeats]
     if finished_at is not None:
         signs_of_life.append(finished_at)

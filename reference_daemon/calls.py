@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 import structlog
@@ -54,6 +54,9 @@ from reference_daemon.settings import Settings
 from reference_daemon.trace_id import trace_id_of
 
 _encode = msgspec.json.Encoder().encode
+
+_SOON_S: Final = 0.001
+"""Two heartbeats that are no further apart would name the same elapsed time, which has three decimals."""
 
 
 class Calls:
@@ -126,7 +129,8 @@ class Calls:
             call = self._live[decision.call_id]
             call.followers.append((session, frame.request_id))
             self._log.attached(session, call, frame.request_id)
-            self._beat(call, [(session, frame.request_id)])
+            if call.beat_at - self._clock.now() > _SOON_S:  # else the next heartbeat is its first
+                self._beat(call, [(session, frame.request_id)])
         elif isinstance(decision, Deliver):
             answer, trace_id = self._answer_of(decision.call_id)
             session.link.post(answer.frame(frame.request_id, trace_id, replayed=True))

@@ -127,6 +127,12 @@ class Exchange:
     done: asyncio.Future[Terminal]
     on_frame: Callable[[wire.CallToolAck | wire.Progress], None]
 
+    def fail(self, reason: Exception) -> None:
+        """Raise `reason` where the answer is waited for, unless there is one."""
+        if not self.done.done():
+            self.done.set_exception(reason)
+            self.done.exception()  # whoever waits sees it; if nobody does, that is no fault
+
 
 @dataclass(slots=True, eq=False)
 class Channel:
@@ -150,6 +156,7 @@ class Channel:
     _exchanges: dict[str, Exchange] = field(default_factory=dict)
     _answers: dict[type[Any], list[asyncio.Future[Any]]] = field(default_factory=dict)
     _reader: asyncio.Task[None] | None = None
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _number: int = 0
     _ended_here: bool = False
 
@@ -157,6 +164,7 @@ class Channel:
         """Begin to read."""
         if self.tap is not None:
             self._number = self.tap.opened(self.session_id, self.boot_id)
+        self.link.hand_to(self._take)
         self._reader = asyncio.create_task(self._read())
 
     def send(self, frame: msgspec.Struct) -> None:
@@ -173,7 +181,7 @@ class Channel:
         """
         if self.lost.is_set():
             raise ConnectionLostError
-        exchange = Exchange(asyncio.get_running_loop().create_future(), on_frame)
+        exchange = Exchange(self._loop.create_future(), on_frame)
         self._exchanges[request_id] = exchange
         return exchange
 
@@ -221,22 +229,22 @@ class Channel:
         self.link.transport.resume_reading()
 
     async def _read(self) -> None:
-        """Hand every frame to whom it belongs; at the end tell all who still wait."""
+        """Take the frames that the link does not hand over by itself; at the end tell all who still wait."""
         try:
-            async for message in self.link:
-                self._take(message)
+            while True:
+                self._take(await self.link.read())
         except ConnectionClosed:
             pass
         finally:
             self.lost.set()
             if self.tap is not None:
                 self.tap.closed(self._number, lost=not self._ended_here)
-            waiting = [exchange.done for exchange in self._exchanges.values()]
-            waiting += [future for futures in self._answers.values() for future in futures]
-            for future in waiting:
+            for exchange in self._exchanges.values():
+                exchange.fail(ConnectionLostError())
+            for future in (future for futures in self._answers.values() for future in futures):
                 if not future.done():
                     future.set_exception(ConnectionLostError())
-                    future.exception()  # whoever waits sees it; if nobody does, that is no fault
+                    future.exception()  # the same
 
     def _take(self, message: str | bytes) -> None:
         """Hand one frame over. One that cannot be read is the daemon's fault, and belongs to nobody."""
@@ -269,8 +277,7 @@ class Channel:
         try:
             exchange.on_frame(frame)
         except Exception as error:  # noqa: BLE001 - it is raised again, where the request is waited for
-            if not exchange.done.done():
-                exchange.done.set_exception(error)
+            exchange.fail(error)
 
 
 def check_url(url: str) -> None:
@@ -337,7 +344,7 @@ async def _say_hello(link: ClientLink, token: str | None, label: str) -> wire.He
     """Send the hello and return its answer; without one, the connection is of no use and ends."""
     try:
         link.post(_encode(wire.Hello(token=token, session_id=label or None)))
-        return msgspec.json.decode(await link.recv(), type=wire.HelloAck)
+        return msgspec.json.decode(await link.read(), type=wire.HelloAck)
     except BaseException:
         link.transport.abort()
         raise

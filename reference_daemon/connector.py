@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import uuid
+from itertools import count
 from typing import Final
 
 from reference_daemon.channel import Channel, DaemonUnreachableError, HelloRefusedError, Tap, check_url, open_channel
@@ -49,8 +51,13 @@ class Connector:
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
         self._search: asyncio.Task[Channel | None] | None = None
+        self._name, self._requests = uuid.uuid4().hex, count(1)
         self._tries = 0  # reconnects since a connection last brought anything
         self._closed = False
+
+    def new_request_id(self) -> str:
+        """Return a request_id that no other request has, of this client or of another."""
+        return f"{self._name}-{next(self._requests)}"
 
     async def open(self) -> Channel:
         """Return the open connection; without one, try once to make it.

@@ -4,10 +4,8 @@ What is tried again, and when, is decided by `policy.retry`; this module sends, 
 """
 
 import enum
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -35,8 +33,7 @@ OnWait = Callable[[wire.Error | wire.ErrorFrame, float, int], None]
 """Called with a refusal, the seconds until the call is sent again, and the attempts made so far."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What a logical call was asked to do.
 
     Attributes:
@@ -86,10 +83,14 @@ class LogicalCall:
         """Whether it was sent, and the connection that would bring its answer is lost."""
 
     async def run(self) -> None:
-        """Send the call, as often as the policy allows, until it has an outcome."""
+        """Send the call, as often as the policy allows, until it has an outcome.
+
+        Raises:
+            TimeoutError: The client's deadline has passed, or that of an attempt.
+        """
         step = _Step.SEND
         while step is _Step.SEND:
-            channel = await self._connector.find()
+            channel = await self._find()
             if channel is None:
                 if self._result.error is None:  # else the refusal that it was to be sent again after stays its end
                     self._no_daemon(CallOutcome.CONNECTION_LOST)
@@ -100,7 +101,7 @@ class LogicalCall:
         """Take an answer, or find out what became of the call if the connection was lost."""
         while True:
             if answer is None:
-                found = await self._connector.find()
+                found = await self._find()
                 if found is None:
                     self._no_daemon(CallOutcome.UNKNOWN)
                     return _Step.STOP
@@ -121,7 +122,7 @@ class LogicalCall:
             self._result.sent_at = now
         self._result.attempts += 1
         self._result.error = None
-        self._result.request_id = str(uuid.uuid4())
+        self._result.request_id = self._connector.new_request_id()
         self._boot_id = channel.boot_id
         budget_s = self._request.deadline_at - now
         if self._request.attempt_timeout_s is not None:
@@ -134,22 +135,28 @@ class LogicalCall:
             self._result.trace_id,
             max(budget_s - GRACE_S, LEAST_TIMEOUT_S),
         )
-        if self._request.attempt_timeout_s is None:  # then whoever runs the call watches its deadline already
-            return await self._exchange(channel, frame.request_id, frame)
-        async with self._clock.timeout_at(now + budget_s):
-            return await self._exchange(channel, frame.request_id, frame)
+        return await self._exchange(channel, frame.request_id, frame, give_up_at=now + budget_s)
+
+    async def _find(self) -> Channel | None:
+        """Return an open connection, at the latest at the call's deadline; None if none could be had."""
+        channel = self._connector.usable()
+        if channel is not None:
+            return channel
+        async with self._clock.timeout_at(self._request.deadline_at):
+            return await self._connector.find()
 
     async def _attach(self, channel: Channel) -> Terminal | _Step | None:
         """Ask what became of the call; None if this connection was lost, too."""
         while True:
-            frame = wire.Attach(str(uuid.uuid4()), self._result.call_key)
-            answer = await self._exchange(channel, frame.request_id, frame)
+            frame = wire.Attach(self._connector.new_request_id(), self._result.call_key)
+            answer = await self._exchange(channel, frame.request_id, frame, give_up_at=self._request.deadline_at)
             if not isinstance(answer, wire.ErrorFrame):
                 return answer
             if answer.code != "OVER_CAPACITY":
                 break
             # Too many requests of this session wait already: that says nothing about the call.
-            await self._clock.sleep(max(answer.retry_after or 0.0, LEAST_ATTACH_WAIT_S))
+            async with self._clock.timeout_at(self._request.deadline_at):
+                await self._clock.sleep(max(answer.retry_after or 0.0, LEAST_ATTACH_WAIT_S))
         same_boot = self._boot_id is not None and channel.boot_id == self._boot_id
         recovery = self._retry.recover(answer.status, same_boot=same_boot)
         if recovery is Recovery.SEND_AGAIN and self._request.derive_key:
@@ -163,13 +170,19 @@ class LogicalCall:
             self._result.outcome = CallOutcome.UNKNOWN
         return _Step.STOP
 
-    async def _exchange(self, channel: Channel, request_id: str, frame: msgspec.Struct) -> Terminal | None:
+    async def _exchange(
+        self, channel: Channel, request_id: str, frame: msgspec.Struct, *, give_up_at: float
+    ) -> Terminal | None:
         """Send a frame and wait for the answer to its request; None if the connection was lost."""
         try:
             exchange = channel.expect(request_id, self._note)
-            channel.send(frame)
-            self.in_doubt = False
-            return await exchange.done
+            timer = self._clock.call_at(give_up_at, exchange.fail, TimeoutError())
+            try:
+                channel.send(frame)
+                self.in_doubt = False
+                return await exchange.done
+            finally:
+                timer.cancel()
         except ConnectionLostError:
             self.in_doubt = True
             return None

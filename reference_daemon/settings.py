@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     result_ttl_s: Seconds = Field(600.0, validation_alias="EXAI_WS_RESULT_TTL")
     result_max_entries: Count = Field(10_000, validation_alias="EXAI_WS_RESULT_MAX_ENTRIES")
     result_max_bytes: Count = Field(256 * 1024 * 1024, validation_alias="EXAI_WS_RESULT_MAX_BYTES")
-    max_tombstones: Count = Field(100_000, validation_alias="EXAI_WS_MAX_TOMBSTONES")
+    max_tombstones: Count = Field(10_000, validation_alias="EXAI_WS_MAX_TOMBSTONES")
 
     # retry advice
     retry_after: str = Field("appointment", validation_alias="EXAI_WS_RETRY_AFTER")

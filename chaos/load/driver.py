@@ -1,14 +1,14 @@
 """Drives a scenario's load: each call at its moment, whatever became of the others.
 
 Open phases never wait for answers: one task sleeps from moment to moment, and each call gets a task of its own. Users
-of closed phases have a task each, which thinks, starts a call, and waits for its end. Latency counts from the moment
+of closed phases have a task each, which thinks, makes a call, and thinks again. Latency counts from the moment
 that was intended; how late the driver itself began is kept apart: one that cannot keep its schedule says little.
 """
 
 import asyncio
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Final, cast
 
 from chaos.load.behaviour import Attempted, copies_of, perform
 from chaos.load.fault_times import FaultTimes
@@ -71,7 +71,8 @@ class LoadDriver:
         self._on_call = on_call
         self._clients = VirtualClients(scenario, url=url, clock=clock, start_at=start_at, token=token, note=note)
         self._faults = FaultTimes(active_faults, clock)
-        self._running: dict[asyncio.Task[None], Attempted] = {}
+        self._running: dict[asyncio.Task[None], Attempted] = {}  # a user's task is here while the user calls
+        self._users: set[asyncio.Task[None]] = set()
         self._lags_s: list[float] = []
         self._last_arrival_at = start_at
         self._over = False
@@ -96,7 +97,7 @@ class LoadDriver:
         What has no end by then, or when this is cancelled, gets a row without one.
         """
         watch = asyncio.create_task(self._faults.watch())
-        users = {asyncio.create_task(self._use(user)) for _, user in self._workload.closed_users()}
+        self._users = users = {self._owned(self._use(user)) for _, user in self._workload.closed_users()}
         opened = asyncio.create_task(self._open())
         everybody = {opened, *users}
         try:
@@ -104,9 +105,10 @@ class LoadDriver:
             await self._done({opened})
             await self._done({*users, *self._running}, until=self._last_arrival_at + self._scenario.quiesce)
         finally:
-            for task in everybody | {watch}:
+            idle = (everybody | {watch}) - self._running.keys()
+            for task in idle:
                 task.cancel()
-            await asyncio.wait(everybody | {watch})
+            await asyncio.wait(idle)
             self._give_up_the_rest()
 
     def lag_p99_s(self) -> float | None:
@@ -125,7 +127,7 @@ class LoadDriver:
         try:
             await self._clients.close()
         finally:
-            left = list(self._running)
+            left = [*self._running.keys() | self._users]
             for task in left:
                 task.cancel()
             if left:
@@ -159,26 +161,46 @@ class LoadDriver:
             begun += 1
 
     async def _use(self, user: int) -> None:
-        """Be a user: think, call, wait for the end."""
+        """Be a user: think, call, wait for the end of the call and of its copies."""
+        this_task = cast("asyncio.Task[None]", asyncio.current_task())
         planned = self._workload.next_call(user, 0.0)
-        while planned is not None:
-            await self._clock.sleep(max(self._left_s(self._start_at + planned.at), 0.0))
-            for call in self._begin(planned):
-                await _end_of(call)
+        while planned is not None and not self._over:
+            wait_s = self._left_s(self._start_at + planned.at)
+            if wait_s > 0.0:
+                await self._clock.sleep(wait_s)
+            self._arrives(planned)
+            copies = [self._start(copy) for copy in copies_of(planned)]
+            self._running[this_task] = call = self._attempted(planned)
+            await self._call(call)
+            del self._running[this_task]  # if the call failed, the end of the task does so
+            for copy in copies:
+                await _end_of(copy)
             planned = self._workload.next_call(user, self._clock.now() - self._start_at)
 
-    def _begin(self, planned: PlannedCall) -> list[asyncio.Task[None]]:
+    def _begin(self, planned: PlannedCall) -> None:
         """Start a call, and the further copies that its phase sends of it."""
+        self._arrives(planned)
+        for one in (planned, *copies_of(planned)):
+            self._start(one)
+
+    def _arrives(self, planned: PlannedCall) -> None:
+        """Take note that a call begins; where one has failed, begin no other."""
         if self._failed is not None:
             raise self._failed
         self._last_arrival_at = max(self._last_arrival_at, self._start_at + planned.at)
-        return [self._start(one) for one in (planned, *copies_of(planned))]
 
     def _start(self, planned: PlannedCall) -> asyncio.Task[None]:
-        timeout_s = planned.phase.client_timeout or self._timeout_s
-        call = Attempted(planned, timeout_s, self._start_at + planned.at)
-        task = asyncio.create_task(self._call(call))
+        call = self._attempted(planned)
+        task = self._owned(self._call(call))
         self._running[task] = call
+        return task
+
+    def _attempted(self, planned: PlannedCall) -> Attempted:
+        return Attempted(planned, planned.phase.client_timeout or self._timeout_s, self._start_at + planned.at)
+
+    def _owned(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run `work` in a task whose end is noticed."""
+        task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
         return task
 

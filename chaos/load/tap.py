@@ -69,49 +69,88 @@ class FrameTap:
 
     def sent(self, connection: int, frame: msgspec.Struct) -> None:
         """Note a frame that was sent."""
-        facts = _sent_facts(frame)
-        self._note(Frame(at=self._now(), client=self._client, connection=connection, direction="sent", **facts))
+        at = self._now()
+        if isinstance(frame, wire.CallTool):
+            work = _canonical([frame.name, frame.arguments])
+            event = Frame(
+                at=at,
+                client=self._client,
+                connection=connection,
+                direction="sent",
+                op="call_tool",
+                request_id=frame.request_id,
+                trace_id=frame.trace_id,
+                name=frame.name,
+                call_key_hash=None if frame.call_key is None else key_hash(frame.call_key),
+                fingerprint=_digest(work),
+                timeout_s=frame.timeout,
+                nonce=_nonce(work),
+            )
+        else:
+            event = Frame(
+                at=at,
+                client=self._client,
+                connection=connection,
+                direction="sent",
+                op=_op_of(frame),
+                request_id=getattr(frame, "request_id", None),
+                call_key_hash=key_hash(frame.call_key) if isinstance(frame, wire.Attach) else None,
+            )
+        self._note(event)
 
     def received(self, connection: int, frame: wire.Reply | None) -> None:
         """Note a frame that came."""
-        facts = _received_facts(frame)
-        self._note(Frame(at=self._now(), client=self._client, connection=connection, direction="received", **facts))
+        at = self._now()
+        if isinstance(frame, wire.CallToolAck):
+            event = self._ack(at, connection, frame)
+        elif isinstance(frame, wire.CallToolReply) and frame.error is None:
+            event = self._result(at, connection, frame)
+        else:
+            facts = _received_facts(frame)
+            event = Frame(at=at, client=self._client, connection=connection, direction="received", **facts)
+        self._note(event)
+
+    # Acks and results are most of all frames of a load: an event is made of them in one step.
+
+    def _ack(self, at: float, connection: int, frame: wire.CallToolAck) -> Frame:
+        return Frame(
+            at=at,
+            client=self._client,
+            connection=connection,
+            direction="received",
+            op="call_tool_ack",
+            request_id=frame.request_id,
+            trace_id=frame.trace_id or None,
+            name=frame.name,
+            call_key_hash=frame.call_key_hash or None,
+            timeout_s=frame.timeout,
+        )
+
+    def _result(self, at: float, connection: int, frame: wire.CallToolReply) -> Frame:
+        payload = _encode(frame.outputs)
+        return Frame(
+            at=at,
+            client=self._client,
+            connection=connection,
+            direction="received",
+            op="call_tool_res",
+            request_id=frame.request_id,
+            trace_id=frame.trace_id,
+            duration_s=frame.duration,
+            replayed=frame.replayed,
+            payload_hash=_digest(payload),
+            nonce=_nonce(payload),
+            summary=summarised([output.text for output in frame.outputs or ()], frame.trace_id),
+        )
 
     def _now(self) -> float:
         return self._clock.now() - self._start_at
 
 
-def _sent_facts(frame: msgspec.Struct) -> dict[str, Any]:
-    op = _op_of(frame)
-    if isinstance(frame, wire.CallTool):
-        work = _canonical([frame.name, frame.arguments])
-        return {
-            "op": op,
-            "request_id": frame.request_id,
-            "trace_id": frame.trace_id,
-            "name": frame.name,
-            "call_key_hash": None if frame.call_key is None else key_hash(frame.call_key),
-            "fingerprint": _digest(work),
-            "timeout_s": frame.timeout,
-            "nonce": _nonce(work),
-        }
-    if isinstance(frame, wire.Attach):
-        return {"op": op, "request_id": frame.request_id, "call_key_hash": key_hash(frame.call_key)}
-    return {"op": op, "request_id": getattr(frame, "request_id", None)}
-
-
 def _received_facts(frame: wire.Reply | None) -> dict[str, Any]:
-    if isinstance(frame, wire.CallToolAck):
-        return {
-            "op": "call_tool_ack",
-            "request_id": frame.request_id,
-            "trace_id": frame.trace_id or None,
-            "name": frame.name,
-            "call_key_hash": frame.call_key_hash or None,
-            "timeout_s": frame.timeout,
-        }
-    if isinstance(frame, wire.CallToolReply):
-        return _result_facts(frame)
+    """Return what the rarer frames say."""
+    if frame is None:
+        return {"op": "?"}
     if isinstance(frame, wire.Progress):
         return {
             "op": "progress",
@@ -122,28 +161,19 @@ def _received_facts(frame: wire.Reply | None) -> dict[str, Any]:
             "elapsed_s": frame.elapsed,
             "remaining_s": frame.remaining,
         }
+    if isinstance(frame, wire.CallToolReply) and frame.error is not None:
+        return {
+            "op": "call_tool_res",
+            "request_id": frame.request_id,
+            "trace_id": frame.trace_id,
+            "duration_s": frame.duration,
+            "replayed": frame.replayed,
+            "payload_hash": _digest(_encode(frame.error)),
+            **_error_facts(frame.error),
+        }
     if isinstance(frame, wire.ErrorFrame):
         return {"op": "error", "request_id": frame.request_id, **_error_facts(frame)}
-    if frame is None:
-        return {"op": "?"}
     return {"op": _op_of(frame), "request_id": frame.request_id}
-
-
-def _result_facts(frame: wire.CallToolReply) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "op": "call_tool_res",
-        "request_id": frame.request_id,
-        "trace_id": frame.trace_id,
-        "duration_s": frame.duration,
-        "replayed": frame.replayed,
-    }
-    if frame.error is not None:
-        return facts | _error_facts(frame.error) | {"payload_hash": _digest(_encode(frame.error))}
-    payload = _encode(frame.outputs)
-    texts = [output.text for output in frame.outputs or ()]
-    facts["payload_hash"], facts["nonce"] = _digest(payload), _nonce(payload)
-    facts["summary"] = summarised(texts, frame.trace_id)
-    return facts
 
 
 def _error_facts(error: wire.Error | wire.ErrorFrame) -> dict[str, Any]:

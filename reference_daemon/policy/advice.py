@@ -12,9 +12,8 @@ is free to be promised again. So callers that never return do not push others ba
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Final, NamedTuple
 
 from reference_daemon.policy.admission import Pool
 from reference_daemon.policy.config import Advice, AdviceMode
@@ -32,8 +31,7 @@ _SLACK: Final = 64
 """Lapsed expiries that the book may hold before they are sorted out."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Appointment:
+class _Appointment(NamedTuple):
     """A moment that was promised. `taken` are the moments it took, each with the holder that will free the slot."""
 
     at: float
@@ -136,8 +134,12 @@ class Advisor:
             if kept.at > now:
                 return kept.at
             self._drop(key, kept, now)
-        taken = tuple((pool, *self._earliest(pool, now)) for pool in pools)
-        at = max(now + self._advice.least_s, *(moment for _, moment, _ in taken))
+        taken = []
+        at = now + self._advice.least_s
+        for pool in pools:
+            moment, freeing = self._earliest(pool, now)
+            taken.append((pool, moment, freeing))
+            at = max(at, moment)
         if at - now > self._most_s or len(self._book) >= self._advice.max_appointments:
             return at
         for pool, _, freeing in taken:
@@ -147,7 +149,7 @@ class Advisor:
         for pool in pools:
             pool.schedule.enter(end_at, holder)
         expires_at = now + (at - now) * (1.0 + CLIENT_JITTER) + self._advice.grace_s
-        self._book[key] = _Appointment(at, expires_at, holder, taken)
+        self._book[key] = _Appointment(at, expires_at, holder, tuple(taken))
         self._note_expiry(expires_at, key)
         return at
 

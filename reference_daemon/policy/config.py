@@ -96,7 +96,8 @@ class Ttls:
         result_s: Seconds that the result of an explicit key can be replayed (EXAI_WS_RESULT_TTL).
         result_entries: Most results held at once (EXAI_WS_RESULT_MAX_ENTRIES).
         result_bytes: Most bytes of results held at once (EXAI_WS_RESULT_MAX_BYTES).
-        tombstones: Most keys remembered after their result was dropped (EXAI_WS_MAX_TOMBSTONES).
+        tombstones: Most keys remembered after their result was dropped (EXAI_WS_MAX_TOMBSTONES): those of the last
+            7 hours of a daemon that is full with calls of 45 s. More of them would be the daemon's largest growth.
     """
 
     multiplier: float = 2.0
@@ -104,7 +105,7 @@ class Ttls:
     result_s: float = 600.0
     result_entries: int = 10_000
     result_bytes: int = 256 * 1024 * 1024
-    tombstones: int = 100_000
+    tombstones: int = 10_000
 
     def __post_init__(self) -> None:
         """Refuse times and bounds that would disable a rule by accident.

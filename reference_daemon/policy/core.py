@@ -25,7 +25,7 @@ from reference_daemon.policy.admission import Pool, Pools
 from reference_daemon.policy.advice import Advisor
 from reference_daemon.policy.call import Call
 from reference_daemon.policy.config import PolicyConfig
-from reference_daemon.policy.deadlines import call_budget, fresh_s
+from reference_daemon.policy.deadlines import budget_within, fresh_s, own_budget
 from reference_daemon.policy.duplicates import Done, KeyTable
 from reference_daemon.policy.durations import Durations
 from reference_daemon.policy.errors import ClockWentBackError, IllegalMoveError
@@ -37,6 +37,7 @@ from reference_daemon.policy.events import (
     CallArrived,
     CallEnded,
     CallId,
+    CallKind,
     Cancel,
     CancelAsked,
     DeadlinePassed,
@@ -78,6 +79,7 @@ class Policy:
         self._keys = KeyTable(config.ttls)
         self._durations = Durations()
         self._advisor = Advisor(config.advice, self._durations, most_s=config.timeouts.call_s)
+        self._budgets = {kind: own_budget(kind, config.timeouts) for kind in CallKind}
         self._calls: dict[CallId, Call] = {}
         self._requests = RequestTable()
         self._most_requests = config.caps.session + MAX_ATTACHED
@@ -96,9 +98,9 @@ class Policy:
         self._advance(now)
         if call.call_id in self._calls:
             raise IllegalMoveError(call.call_id, self._calls[call.call_id].state.value, "arrive")
-        refusal = self._request_in_flight(call.call_id, call.session_id, call.request_id, now)
-        if refusal is not None:
-            return refusal
+        original = self._requests.call_of(call.session_id, call.request_id)
+        if original is not None:
+            return refusals.because_of(call.call_id, Reason.DUPLICATE_REQUEST, self._calls[original], now=now)
         if self._drain_until is not None:
             retry_after_s = self._advisor.clamp(self._drain_until - now)  # by then another daemon may be up
             return Refuse(call_id=call.call_id, reason=Reason.DRAINING, retry_after_s=retry_after_s)
@@ -133,20 +135,13 @@ class Policy:
         lacking = self._pools.take(pools)
         if lacking:
             return self._refuse_full(call, lacking, now)
-        ttls, timeouts = self._config.ttls, self._config.timeouts
-        timeout_s, limit = call_budget(call.kind, timeouts, call.client_timeout_s)
+        timeout_s, limit = budget_within(self._budgets[call.kind], call.client_timeout_s)
         seen = self._durations.window(call.tool, call.kind)
-        admitted = Call(
-            arrived=call,
-            admitted_at=now,
-            deadline_at=now + timeout_s,
-            timeout_s=timeout_s,
-            limit=limit,
-            fresh_until=now + fresh_s(ttls, timeouts.call_s, seen),
-            needs=needs,
-            pools=pools,
-            holder=self._advisor.admitted(call.key, needs, call.tool, call.kind, now=now),
-        )
+        deadline_at = now + timeout_s
+        fresh_until = now + fresh_s(self._config.ttls, self._config.timeouts.call_s, seen)
+        holder = self._advisor.admitted(call.key, needs, call.tool, call.kind, now=now)
+        # In the order of its fields: by name it takes three times as long.
+        admitted = Call(call, now, deadline_at, timeout_s, limit, fresh_until, needs, pools, holder)
         self._calls[call.call_id] = admitted
         self._requests.add(call.session_id, call.request_id, call.call_id)
         fence = None
@@ -156,7 +151,7 @@ class Policy:
             admitted.started_at = now
         if call.key is not None:
             self._keys.claim(call.key, call.call_id)
-        return Admit(call.call_id, admitted.deadline_at, timeout_s, limit, lapsed is not None, fence)
+        return Admit(call.call_id, deadline_at, timeout_s, limit, lapsed is not None, fence)
 
     def _not_passed_on(self, needs: list[Pool], lapsed: Call) -> list[Pool]:
         """Return those of `needs` of which the successor of `lapsed` will not get a slot from it."""

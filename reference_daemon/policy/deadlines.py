@@ -32,11 +32,20 @@ def expert_request_s(expert_s: float, remaining_s: float) -> float:
     return min(expert_s, max(remaining_s - EXPERT_REPLY_S, remaining_s / 2.0))
 
 
-def call_budget(kind: CallKind, timeouts: Timeouts, client_timeout_s: float | None) -> tuple[float, Limit]:
+Budget = tuple[float, Limit]
+"""Seconds that a call has, and whose budget that is."""
+
+
+def call_budget(kind: CallKind, timeouts: Timeouts, client_timeout_s: float | None) -> Budget:
     """Return the seconds that a call has, and whose budget that is: the smallest that applies.
 
     On a tie the outer one is named: a client that waits exactly as long as the step would be told nothing new.
     """
+    return budget_within(own_budget(kind, timeouts), client_timeout_s)
+
+
+def own_budget(kind: CallKind, timeouts: Timeouts) -> Budget:
+    """Return what a call of a kind has whose client waits for ever; it is the same for all of them."""
     budget_s, limit = timeouts.call_s, Limit.CALL
     if kind is CallKind.EXPERT:
         own_s, own = expert_step_s(timeouts), Limit.EXPERT
@@ -44,11 +53,14 @@ def call_budget(kind: CallKind, timeouts: Timeouts, client_timeout_s: float | No
         own_s, own = timeouts.step_s, Limit.STEP
     else:
         own_s, own = budget_s, limit
-    if own_s < budget_s:
-        budget_s, limit = own_s, own
-    if client_timeout_s is not None and client_timeout_s < budget_s:
-        budget_s, limit = client_timeout_s, Limit.CLIENT
-    return budget_s, limit
+    return (own_s, own) if own_s < budget_s else (budget_s, limit)
+
+
+def budget_within(own: Budget, client_timeout_s: float | None) -> Budget:
+    """Return a call's own budget, or its client's patience if that is the smaller one."""
+    if client_timeout_s is not None and client_timeout_s < own[0]:
+        return client_timeout_s, Limit.CLIENT
+    return own
 
 
 def fresh_s(ttls: Ttls, call_s: float, window: DurationWindow | None) -> float:

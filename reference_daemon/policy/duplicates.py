@@ -41,7 +41,7 @@ class KeyTable:
         self._owners: dict[CallKey, CallId] = {}
         self._done: OrderedDict[CallKey, Done] = OrderedDict()  # oldest first
         self._done_bytes = 0
-        self._tombstones: OrderedDict[CallKey, None] = OrderedDict()  # oldest first
+        self._tombstones: OrderedDict[int, None] = OrderedDict()  # hashes of keys, oldest first
 
     def owner(self, key: CallKey) -> CallId | None:
         """Return the call that holds `key`."""
@@ -63,7 +63,7 @@ class KeyTable:
 
     def executed(self, key: CallKey) -> bool:
         """Return whether a call with `key` is known to have run and ended."""
-        return key in self._done or key in self._tombstones
+        return key in self._done or hash(key) in self._tombstones
 
     def keep(self, key: CallKey, done: Done) -> list[CallId]:
         """Keep a result under `key`.
@@ -92,9 +92,14 @@ class KeyTable:
         return dropped
 
     def bury(self, key: CallKey) -> None:
-        """Remember that a call with `key` was executed, though no result of it is kept."""
-        self._tombstones.pop(key, None)
-        self._tombstones[key] = None
+        """Remember that a call with `key` was executed, though no result of it is kept.
+
+        Of the key only its hash is remembered, which takes less memory. Should two keys ever share one, the second is
+        taken for executed: its client is told that nobody knows, never that it did not run.
+        """
+        tombstone = hash(key)
+        self._tombstones.pop(tombstone, None)
+        self._tombstones[tombstone] = None
         if len(self._tombstones) > self._ttls.tombstones:
             self._tombstones.popitem(last=False)
 

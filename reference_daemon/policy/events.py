@@ -3,7 +3,7 @@
 An event says what happened; the shell hands it to `Policy` with `now`, and performs the decision that comes back.
 Nobody but the policy decides whether a call is admitted, is a duplicate, is late, or when it should come back.
 
-The four values that every call needs are named tuples, which are made in a third of the time; the others are frozen
+The five values that calls need most are named tuples, which are made in a fraction of the time; the others are frozen
 dataclasses, which are never equal to one of another class.
 """
 
@@ -188,8 +188,7 @@ class Reason(enum.StrEnum):
     OVER_CAPACITY = "over_capacity"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse:
+class Refuse(NamedTuple):
     """Do not run the call; it left nothing behind.
 
     Attributes:

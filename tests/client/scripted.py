@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from websockets.exceptions import ConnectionClosedError
 
 from reference_daemon import wire
 from reference_daemon.channel import DaemonUnreachableError
@@ -55,15 +56,19 @@ class MemoryLink:
         """End the connection."""
         self.abort()
 
-    async def recv(self) -> bytes:
-        """Return the next frame."""
-        data = await self._incoming.get()
-        assert data is not None, "the test closed the connection before the hello was answered"
-        return data
+    def hand_to(self, handle: Callable[[str], None]) -> None:
+        """Leave every frame to `read`, as a link may."""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (data := await self._incoming.get()) is not None:
-            yield data
+    async def read(self) -> bytes:
+        """Return the next frame.
+
+        Raises:
+            ConnectionClosed: There will be none.
+        """
+        data = await self._incoming.get()
+        if data is None:
+            raise ConnectionClosedError(None, None)
+        return data
 
 
 @dataclass

@@ -5,7 +5,6 @@
 
 import os
 from collections import Counter
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -145,7 +144,7 @@ class PolicyMachine(RuleBasedStateMachine):
         if isinstance(decided, Refuse) and isinstance(expected, Refuse) and decided.retry_after_s is not None:
             assert 1.0 <= decided.retry_after_s <= TIMEOUTS.call_s
             if self.mode is AdviceMode.APPOINTMENT and decided.reason is Reason.OVER_CAPACITY:
-                decided = replace(decided, retry_after_s=None)
+                decided = decided._replace(retry_after_s=None)
         assert decided == expected
         if not isinstance(decided, Admit):
             return

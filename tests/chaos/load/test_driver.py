@@ -137,6 +137,30 @@ class TestClosedUsers:
         assert [at for _, at in workload.asked] == pytest.approx([0.0, 0.0, 10.0, 12.0, 25.0])
         assert load.driver.lag_p99_s() is None
 
+    async def test_wait_for_the_copies_of_their_call(self, daemon: ScriptedDaemon, make_load: MakeLoad) -> None:
+        """A call is sent as often as the phase says, the first one first, and the user waits for all of them."""
+        phase = a_phase(arrivals={"closed": {"users": 1}}, behaviour={"duplicates": 1})
+        daemon.on_call = [later(1.0, answer()), later(4.0, answer()), answer()]
+        workload = FakeWorkload(users=[[0.0, 2.0]], phase=phase)
+        rows = await make_load(workload, a_scenario(phase)).run()
+        assert daemon.sent(wire.CallTool)[0].trace_id == rows[0].trace_id
+        assert workload.asked[1][1] == pytest.approx(4.0)
+
+    async def test_a_bug_in_a_call_ends_the_run(
+        self, daemon: ScriptedDaemon, make_load: MakeLoad, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What nobody expected ends all users, whoever met it."""
+
+        def broken(row: Call) -> None:
+            raise ZeroDivisionError
+
+        phase = a_phase(arrivals={"closed": {"users": 2}})
+        daemon.on_call = [answer(), silence]
+        load = make_load(FakeWorkload(users=[[0.0], [5.0]], phase=phase), a_scenario(phase))
+        monkeypatch.setattr(load.driver, "_on_call", broken)
+        with pytest.raises(ZeroDivisionError):
+            await load.run()
+
 
 class TestTheEnd:
     async def test_comes_with_the_last_answer(self, clock: Clock, daemon: ScriptedDaemon, make_load: MakeLoad) -> None:
