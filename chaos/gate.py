@@ -87,6 +87,7 @@ def _summary(results: Sequence[StageResult], stages: Sequence[str]) -> dict[str,
         "stages": [
             {
                 "stage": result.stage,
+                "title": result.conducted.record.run.title,
                 "verdict": result.conducted.verdict.value,
                 "directory": result.conducted.path.name,
                 "wall_s": result.conducted.record.run.wall_s,

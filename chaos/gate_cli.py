@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from chaos.drill import Checked, Options
     from chaos.gate import StageResult
+    from scenarios.run_directory import RunDirectory
 
 FAST = 0.05
 INTERRUPTED = 130
@@ -58,7 +59,7 @@ def gate(
     import msgspec
 
     from chaos.drill import Options
-    from chaos.gate import checked_stage, verdict_of, write_gate
+    from chaos.gate import checked_stage, verdict_of
     from chaos.screen import console_for
     from chaos.stages import STAGES
     from chaos.toxiproxy_server import ensure_server
@@ -85,7 +86,7 @@ def gate(
         results.append(_run(name, what, options, directory.path, as_json=json))
         if results[-1].conducted.interrupted:
             break
-    summary = write_gate(directory, results, stages)
+    summary = _write(directory, results, stages)
     if json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary)).decode() + "\n")
     else:
@@ -93,6 +94,15 @@ def gate(
     if results and results[-1].conducted.interrupted:
         return INTERRUPTED
     return verdict_of(results, stages).exit_code
+
+
+def _write(directory: RunDirectory, results: list[StageResult], stages: list[str]) -> dict[str, Any]:
+    from chaos.gate import write_gate
+    from reports.gate_page import gate_page
+
+    summary = write_gate(directory, results, stages)
+    directory.write("report.html", gate_page(summary, directory.path.name))
+    return summary
 
 
 def _run(name: str, what: Checked, options: Options, parent: Path, *, as_json: bool) -> StageResult:
@@ -128,4 +138,6 @@ def _print(results: list[StageResult], stages: list[str], path: Path, nowhere: l
     if nowhere:
         console.print(f"[dim]not judged by any stage:[/] {escape('; '.join(nowhere))}", soft_wrap=True)
     verdict = verdict_of(results, stages)
-    console.print(f"\n[bold {COLOURS[verdict]}]{verdict}[/]  gate; summaries: {escape(str(path))}", soft_wrap=True)
+    console.print(
+        f"\n[bold {COLOURS[verdict]}]{verdict}[/]  gate; report: {escape(str(path / 'report.html'))}", soft_wrap=True
+    )

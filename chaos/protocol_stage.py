@@ -1,5 +1,6 @@
 """The gate's last stage: questions put by raw clients to the daemon, and by stdio to the shim."""
 
+import contextlib
 import os
 import secrets
 import sys
@@ -9,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from chaos.conduct import Conducted, Report, keep
-from chaos.defects import DEFECTS
+from chaos.defects import DEFECTS, applied
 from chaos.drill import Checked, Options, run_of, run_to_its_end
 from chaos.environment import clean_environment
 from chaos.probes import Target, run_probes
@@ -24,7 +25,8 @@ from scenarios.model import Scenario
 from scenarios.record import Record
 from scenarios.run_directory import RunDirectory
 
-RULES: Final = tuple(f"INV-{number}" for number in (13, 14, 15, 21, 27, 30, 31, 32, 33, 34, 35, 36, 38, 39, 42, 43))
+_ASKED: Final = (2, *range(6, 18), 20, 21, 22, 24, 25, 26, 27, 28, 29, *range(30, 46))
+RULES: Final = tuple(f"INV-{number:02}" for number in _ASKED)
 """What the stage must decide on the embedded daemon."""
 
 _HELLO_TIMEOUT_S: Final = 10.0
@@ -47,6 +49,14 @@ def protocol_scenario(time_scale: float, *, embedded: bool) -> Scenario:
         "expect": [{"invariants": RULES if embedded else "all"}],
     }
     return Scenario.model_validate(values)
+
+
+def asked_about(scenario: Scenario) -> frozenset[str] | None:
+    """Return the rules that a scenario of this stage names, which alone are asked about; None if it names all."""
+    named = [each.invariants for each in scenario.expect if each.invariants is not None]
+    if "all" in named:
+        return None
+    return frozenset(rule for rules in named for rule in rules)
 
 
 @dataclass(slots=True)
@@ -83,7 +93,8 @@ class _Stage:
         async with system_of as system:
             self.watcher.say("asking the protocol's questions")
             target = self._target(system, embedded=embedded)
-            await run_probes(target, note=recorder.note, since=recorder.since, say=self.watcher.say)
+            with self._client_defect():
+                await run_probes(target, note=recorder.note, since=recorder.since, say=self.watcher.say)
         if system.daemon is not None:
             logs = self.directory.logs
             self.logs = tuple(path for path in logs.rglob("*") if path.is_file() and path.suffix in {".log", ".jsonl"})
@@ -110,12 +121,25 @@ class _Stage:
             shim_command=self._shim_command(),
             shim_environment=clean_environment(os.environ) | environment,
             rotate=embedded,
+            own_logs=self.directory.logs if embedded else None,
+            defect=self._defect_of("daemon"),
+            rules=asked_about(self.what.scenario),
         )
+
+    def _defect_of(self, where: str) -> str | None:
+        """Return the scenario's defect, if it is one of this part."""
+        name = self.what.scenario.daemon.defect
+        return name if name is not None and DEFECTS[name].where == where else None
+
+    def _client_defect(self) -> contextlib.AbstractContextManager[object]:
+        """Apply a defect of the client: the probes that ask about it run in this process."""
+        name = self._defect_of("client")
+        return contextlib.nullcontext() if name is None else applied(name)
 
     def _shim_command(self) -> list[str]:
         """Return how a shim is started: with the scenario's defect, if it is one of the shim."""
-        name = self.what.scenario.daemon.defect
-        if name is not None and DEFECTS[name].where == "shim":
+        name = self._defect_of("shim")
+        if name is not None:
             return [sys.executable, "-m", "chaos.defects.run", name, "--", "shim"]
         return [sys.executable, "-m", "exai", "shim"]
 

@@ -13,7 +13,7 @@ from chaos.runner import Watcher
 from chaos.stages import STAGES
 from reference_daemon.clock import Clock
 from scenarios.load import find_scenario, load_scenario
-from scenarios.model import Daemon
+from scenarios.model import Daemon, Expectation, Scenario
 from scenarios.run_directory import RunDirectory
 from scenarios.verdict import Verdict, worst
 
@@ -68,13 +68,14 @@ def prove_clean(stage: str, options: Options, parent: Path, watcher: Watcher, *,
     )
 
 
-def prove(name: str, options: Options, parent: Path, watcher: Watcher, *, report: Report) -> Proof:
-    """Run the stage that must catch a defect."""
+def prove(name: str, options: Options, parent: Path, watcher: Watcher, *, report: Report, whole: bool = False) -> Proof:
+    """Run the stage that must catch a defect; unless `whole`, of the protocol stage what is asked about its rule."""
     defect = DEFECTS[name]
     if defect.judged_by != "gate":
         why = f"not for the gate: only {defect.judged_by} can judge it"
         return _proof(name, defect, (), Verdict.UNDECIDED, why, 0.0)
-    conducted = _run(defect.stage, name, options, parent, watcher, report)
+    rule = None if whole else defect.rule
+    conducted = _run(defect.stage, name, options, parent, watcher, report, rule=rule)
     fired = fired_in(conducted)
     wall_s = conducted.record.run.wall_s
     if defect.rule in fired:
@@ -121,9 +122,20 @@ def _proof(name: str, defect: Defect, fired: tuple[str, ...], verdict: Verdict, 
     )
 
 
-def _run(stage: str, defect: str | None, options: Options, parent: Path, watcher: Watcher, report: Report) -> Conducted:
+def _run(
+    stage: str,
+    defect: str | None,
+    options: Options,
+    parent: Path,
+    watcher: Watcher,
+    report: Report,
+    *,
+    rule: str | None = None,
+) -> Conducted:
     if stage in STAGES:
         what = checked_stage(stage, options, defect=defect)
+        if rule is not None and STAGES[stage] is None:
+            what = replace(what, scenario=about(what.scenario, rule))
         folder = parent / (defect or f"clean-{stage}")
         folder.mkdir()
         return run_stage(stage, what, options, folder, watcher, report=report).conducted
@@ -131,6 +143,11 @@ def _run(stage: str, defect: str | None, options: Options, parent: Path, watcher
     directory = RunDirectory.named(parent, defect or f"clean-{stage}")
     mine = replace(options, seed=what.scenario.seed, started_at=datetime.now(UTC))
     return conduct(what, mine, directory, watcher, clock=Clock(options.time_scale), report=report)
+
+
+def about(scenario: Scenario, rule: str) -> Scenario:
+    """Return the protocol stage with one rule alone: a question about another one says nothing of this defect."""
+    return scenario.model_copy(update={"expect": (Expectation(invariants=(rule,)),)})
 
 
 def _checked_scenario(name: str, options: Options, defect: str | None) -> Checked:

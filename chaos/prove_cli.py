@@ -24,6 +24,12 @@ def prove(
     clean: Annotated[
         bool, typer.Option(help="Also run the stages on the clean daemon, which must be accused of nothing.")
     ] = True,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole", help="Put all questions of the protocol stage, not only those about a defect's own rule."
+        ),
+    ] = False,
     time_scale: Annotated[float, typer.Option(min=0.02, max=1.0, help="Wall seconds per second.")] = FAST,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the table, in Markdown.")] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where the runs' directory is made.")] = Path("runs"),
@@ -43,7 +49,7 @@ def prove(
     names = list(defect or DEFECTS)
     for name in names:
         find(name)
-    proofs, path = _run(names, runs_dir, time_scale, clean=clean)
+    proofs, path = _run(names, runs_dir, time_scale, clean=clean, whole=whole)
     if output is not None:
         output.write_text(proving.markdown(proofs), encoding="utf-8")
     if json:
@@ -57,7 +63,7 @@ def prove(
     return proving.verdict_of(proofs).exit_code
 
 
-def _run(names: list[str], runs_dir: Path, time_scale: float, *, clean: bool) -> tuple[list[Proof], Path]:
+def _run(names: list[str], runs_dir: Path, time_scale: float, *, clean: bool, whole: bool) -> tuple[list[Proof], Path]:
     """Run the clean daemon through every stage that is needed, then each defect."""
     from datetime import UTC, datetime
 
@@ -87,5 +93,5 @@ def _run(names: list[str], runs_dir: Path, time_scale: float, *, clean: bool) ->
             proofs.append(proving.prove_clean(stage, options, directory.path, screen, report=write_report))
         for name in names:
             screen.say(f"defect {name}: {DEFECTS[name].title}")
-            proofs.append(proving.prove(name, options, directory.path, screen, report=write_report))
+            proofs.append(proving.prove(name, options, directory.path, screen, report=write_report, whole=whole))
     return proofs, directory.path

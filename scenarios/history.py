@@ -164,8 +164,15 @@ def read_calls(path: Path) -> list[Call]:
     with pq.ParquetFile(path) as file:
         if not file.schema_arrow.equals(SCHEMA):
             raise ValueError(f"{path.name}: its columns are not those of a history of calls")
-        # Batch by batch and column by column: rows as dictionaries would take several times a history's size.
-        return [call for batch in file.iter_batches() for call in _calls(batch)]
+        # In small batches, and column by column: rows as dictionaries would take several times a history's size.
+        batches = file.iter_batches(batch_size=_BATCH, use_threads=False)
+        calls = [call for batch in batches for call in _calls(batch)]
+    pa.default_memory_pool().release_unused()  # what is left of the file would stay in memory beside the calls
+    return calls
+
+
+_BATCH: Final = 8192
+"""Rows that are decoded at a time."""
 
 
 _READ: Final[dict[str, Callable[[Any], Any]]] = {

@@ -1,19 +1,20 @@
 """Defects of the client: it gives up too early, or tries again too soon, too often, or what is final."""
 
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from chaos.defects.defect import Change, Defect
 from reference_daemon.channel import Channel, Terminal
 from reference_daemon.logical_call import LogicalCall, _Step
 from reference_daemon.outcomes import CallOutcome
-from reference_daemon.policy.retry import GiveUp, RetryAt, RetryPolicy
+from reference_daemon.policy.retry import GiveUp, Recovery, RetryAt, RetryPolicy
 
 GIVES_UP_AFTER_S: Final = 9.0
 """Seconds after which the impatient client gives up: less than any expert takes."""
 
-FINAL_CODES: Final = frozenset({"KEY_REUSED", "TIMEOUT", "STEP_TIMEOUT", "EXPERT_TIMEOUT", "PROVIDER_ERROR"})
-"""Codes of answers that are final, and that the stubborn client does not take for that."""
+REFUSED_FOR_GOOD: Final = frozenset({"KEY_REUSED"})
+LATE: Final = frozenset({"TIMEOUT", "STEP_TIMEOUT", "EXPERT_TIMEOUT"})
+"""Codes of answers that are final, and that a stubborn client does not take for that."""
 
 
 def gives_up_early() -> tuple[Change, ...]:
@@ -69,9 +70,47 @@ def four_attempts() -> tuple[Change, ...]:
     return (_decides(more=1),)
 
 
-def retries_final() -> tuple[Change, ...]:
-    """A call is sent again after an answer that is final."""
-    return (_decides(final=FINAL_CODES),)
+def retries_refused() -> tuple[Change, ...]:
+    """A call is sent again after an answer that refuses it for good."""
+    return (_decides(final=REFUSED_FOR_GOOD),)
+
+
+def retries_late() -> tuple[Change, ...]:
+    """A call is sent again that was late, though it may still be running."""
+    return (_decides(final=LATE),)
+
+
+def retries_without_time() -> tuple[Change, ...]:
+    """A call is sent again although it cannot end before its deadline."""
+    after_refusal = RetryPolicy.after_refusal
+
+    def hopeful(self: RetryPolicy, code: str, retry_after_s: float | None, **facts: Any) -> RetryAt | GiveUp:
+        return after_refusal(self, code, retry_after_s, **(facts | {"deadline_at": float("inf")}))
+
+    return (Change(RetryPolicy, "after_refusal", hopeful),)
+
+
+def takes_nonsense() -> tuple[Change, ...]:
+    """A client that is told to come back in no time does."""
+    after_refusal = RetryPolicy.after_refusal
+
+    def literal(self: RetryPolicy, code: str, retry_after_s: float | None, **facts: Any) -> RetryAt | GiveUp:
+        decision = after_refusal(self, code, retry_after_s, **facts)
+        if isinstance(decision, RetryAt) and retry_after_s is not None and retry_after_s <= 0.0:
+            return RetryAt(float(facts["now"]))
+        return decision
+
+    return (Change(RetryPolicy, "after_refusal", literal),)
+
+
+def boot_ignored() -> tuple[Change, ...]:
+    """A call that a new daemon does not know is sent again, though the old one may have run it."""
+    recover = RetryPolicy.recover
+
+    def forgetful(self: RetryPolicy, attach_status: int, *, same_boot: bool) -> Recovery:  # noqa: ARG001 - that is the defect
+        return recover(self, attach_status, same_boot=True)
+
+    return (Change(RetryPolicy, "recover", forgetful),)
 
 
 def new_key() -> tuple[Change, ...]:
@@ -118,19 +157,18 @@ DEFECTS: Final = (
         name="four-attempts",
         title="the client sends a call four times",
         rule="INV-40",
-        also=("INV-41", "expectation:attempts_max"),
-        stage="retry-storm",
+        also=("INV-41",),
+        stage="protocol",
         where="client",
         changes=four_attempts,
     ),
     Defect(
         name="retries-422",
-        title="the client sends a call again after a final answer",
+        title="the client sends a call again after a 422",
         rule="INV-40",
-        also=("INV-15", "INV-41"),
-        stage="chaos",
+        stage="protocol",
         where="client",
-        changes=retries_final,
+        changes=retries_refused,
     ),
     Defect(
         name="new-key-on-reconnect",
@@ -140,5 +178,39 @@ DEFECTS: Final = (
         stage="chaos",
         where="client",
         changes=new_key,
+    ),
+    Defect(
+        name="retries-a-timeout",
+        title="the client sends a call again that was late",
+        rule="INV-40",
+        stage="protocol",
+        where="client",
+        changes=retries_late,
+    ),
+    Defect(
+        name="retries-without-time",
+        title="the client sends a call again that cannot end in time",
+        rule="INV-40",
+        also=("INV-41",),
+        stage="protocol",
+        where="client",
+        changes=retries_without_time,
+    ),
+    Defect(
+        name="takes-nonsense",
+        title="the client comes back at once if it is told 0 s",
+        rule="INV-41",
+        stage="protocol",
+        where="client",
+        changes=takes_nonsense,
+    ),
+    Defect(
+        name="boot-ignored",
+        title="the client sends a call again that a killed daemon may have run",
+        rule="INV-29",
+        also=("INV-26", "INV-40"),
+        stage="protocol",
+        where="client",
+        changes=boot_ignored,
     ),
 )

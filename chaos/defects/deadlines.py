@@ -8,8 +8,13 @@ from chaos.defects.defect import Change, Defect
 from reference_daemon import answers, wire
 from reference_daemon.calls import Calls
 from reference_daemon.clock import Clock
+from reference_daemon.intake import Prepared
 from reference_daemon.live import LiveCall
-from reference_daemon.policy.events import CallId
+from reference_daemon.policy.events import Admit, CallId
+from reference_daemon.sessions import Session
+
+ACK_LATE_WALL_S: Final = 0.4
+"""Wall seconds until a late ack: more than any first answer may take."""
 
 
 def on_heartbeat() -> tuple[Change, ...]:
@@ -58,12 +63,32 @@ def wall_clock() -> tuple[Change, ...]:
     return Change(Clock, "now", now), Change(Clock, "timeout_at", timeout_at), Change(Clock, "call_at", call_at)
 
 
+def ack_comes_late() -> tuple[Change, ...]:
+    """An admitted call is acknowledged, and started, only after a while."""
+    admit_at_once = Calls._admit
+
+    def admit_later(self: Calls, session: Session, prepared: Prepared, admit: Admit, now: float) -> None:
+        self._loop.call_later(ACK_LATE_WALL_S, admit_at_once, self, session, prepared, admit, now)
+
+    return (Change(Calls, "_admit", admit_later),)
+
+
+def grants_more() -> tuple[Change, ...]:
+    """The ack promises twice the time that the call has."""
+    ack = wire.CallToolAck
+
+    def generous(request_id: str, name: str, timeout: float, trace_id: str, call_key_hash: str) -> wire.CallToolAck:
+        return ack(request_id, name, 2.0 * timeout, trace_id, call_key_hash)
+
+    return (Change(wire, "CallToolAck", generous),)
+
+
 DEFECTS: Final = (
     Defect(
         name="deadline-on-heartbeat",
         title="a deadline is looked at only when a heartbeat is due",
         rule="INV-20",
-        stage="slow-provider",
+        stage="protocol",
         where="daemon",
         also=("INV-22",),
         changes=on_heartbeat,
@@ -85,5 +110,23 @@ DEFECTS: Final = (
         where="daemon",
         judged_by="virtual time",
         changes=wall_clock,
+    ),
+    Defect(
+        name="ack-comes-late",
+        title="a call is acknowledged 0.4 s after it was admitted",
+        rule="INV-02",
+        also=("INV-10", "INV-20"),
+        stage="protocol",
+        where="daemon",
+        changes=ack_comes_late,
+    ),
+    Defect(
+        name="ack-grants-more",
+        title="the ack promises twice the time that the call has",
+        rule="INV-22",
+        also=("INV-20",),
+        stage="protocol",
+        where="daemon",
+        changes=grants_more,
     ),
 )

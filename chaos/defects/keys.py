@@ -1,28 +1,36 @@
 """Defects of the keys: duplicates wait or are told wrong, keys outlive a refusal, work is not compared."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from chaos.defects.defect import Change, Defect
 from reference_daemon import answers, wire
 from reference_daemon.answers import Answer
 from reference_daemon.calls import Calls
 from reference_daemon.intake import Prepared
+from reference_daemon.live import LiveCall
 from reference_daemon.policy import refusals
 from reference_daemon.policy.call import Call
 from reference_daemon.policy.core import Policy
-from reference_daemon.policy.duplicates import Done
+from reference_daemon.policy.duplicates import Done, KeyTable
 from reference_daemon.policy.events import (
     Admit,
     Arrival,
     CallArrived,
+    CallId,
     CallKey,
+    Cancel,
+    CancelAsked,
     Reason,
     Refuse,
     Replay,
     RequestId,
+    SessionClosed,
 )
+from reference_daemon.policy.states import State
+from reference_daemon.results import Results
 from reference_daemon.sessions import Session
 
 _LOOK_AGAIN_WALL_S: Final = 0.02
@@ -48,7 +56,7 @@ def names_itself() -> tuple[Change, ...]:
 
     def mistaken(self: Calls, session: Session, prepared: Prepared, decision: Refuse) -> None:
         if decision.reason is Reason.DUPLICATE:
-            decision = replace(decision, original_request_id=prepared.arrived.request_id)
+            decision = decision._replace(original_request_id=prepared.arrived.request_id)
         refuse(self, session, prepared, decision)
 
     return (Change(Calls, "_refuse", mistaken),)
@@ -117,6 +125,97 @@ def refusal_replayed() -> tuple[Change, ...]:
     return Change(Calls, "_refuse", storing), Change(Calls, "call_tool", replaying)
 
 
+def replay_changed() -> tuple[Change, ...]:
+    """A replay says that it is one, in the middle of the payload."""
+    get = Results.get
+
+    def marked(self: Results, call_id: CallId) -> tuple[Answer, str]:
+        answer, trace_id = get(self, call_id)
+        outputs = answer.outputs and answer.outputs.replace(b'"text":"', b'"text":"(again) ', 1)
+        return msgspec.structs.replace(answer, outputs=outputs), trace_id
+
+    return (Change(Results, "get", marked),)
+
+
+def finished_runs_again() -> tuple[Change, ...]:
+    """A key whose call has finished is taken for a new one."""
+
+    def done(self: KeyTable, key: CallKey, now: float) -> Done | None:  # noqa: ARG001 - that is the defect
+        return None
+
+    return (Change(KeyTable, "done", done),)
+
+
+def late_owner_frees() -> tuple[Change, ...]:
+    """Whoever ends frees its key, also if the key is another's by now."""
+
+    def release(self: KeyTable, key: CallKey, call_id: CallId) -> None:  # noqa: ARG001 - that is the defect
+        self._owners.pop(key, None)
+
+    return (Change(KeyTable, "release", release),)
+
+
+def lost_with_connection() -> tuple[Change, ...]:
+    """The result of a call whose client went away is not kept."""
+    session_closed, keep = Policy.session_closed, Policy._keep
+
+    def forgetting(self: Policy, event: SessionClosed, *, now: float) -> set[CallId]:
+        waited_for = session_closed(self, event, now=now)
+        vars(self).setdefault("forgotten", set()).update(waited_for)
+        return waited_for
+
+    def keep_others(self: Policy, call: Call, state: State, size_bytes: int, now: float) -> list[CallId]:
+        if call.arrived.call_id in vars(self).get("forgotten", set()) and call.arrived.key is not None:
+            self._keys.bury(call.arrived.key)
+            return [call.arrived.call_id]
+        return keep(self, call, state, size_bytes, now)
+
+    return Change(Policy, "session_closed", forgetting), Change(Policy, "_keep", keep_others)
+
+
+def results_unbounded() -> tuple[Change, ...]:
+    """Results are kept however many there are."""
+
+    def keep(self: KeyTable, key: CallKey, done: Done) -> list[CallId]:
+        self._done[key] = done
+        self._done_bytes += done.size_bytes
+        return []
+
+    return (Change(KeyTable, "keep", keep),)
+
+
+def anybody_cancels() -> tuple[Change, ...]:
+    """A call is cancelled by whoever names its request_id."""
+    cancel = Policy.cancel
+
+    def for_anybody(self: Policy, event: CancelAsked, *, now: float) -> Cancel | None:
+        mine = cancel(self, event, now=now)
+        if mine is not None:
+            return mine
+        named = [call.arrived for call in self._calls.values() if call.arrived.request_id == event.request_id]
+        for arrived in named:
+            return cancel(self, CancelAsked(arrived.session_id, event.request_id), now=now)
+        return None
+
+    return (Change(Policy, "cancel", for_anybody),)
+
+
+def successor_does_not_wait() -> tuple[Change, ...]:
+    """Whoever takes over a lapsed key fences its owner, but does not wait until its work has stopped."""
+    admit_call, start = Calls._admit, Calls._start
+
+    def admit_and_start(self: Calls, session: Session, prepared: Prepared, admit: Admit, now: float) -> None:
+        admit_call(self, session, prepared, admit, now)
+        if admit.waits:
+            self._start(self._live[prepared.arrived.call_id])
+
+    def start_once(self: Calls, call: LiveCall) -> None:
+        if call.task is None:
+            start(self, call)
+
+    return Change(Calls, "_admit", admit_and_start), Change(Calls, "_start", start_once)
+
+
 DEFECTS: Final = (
     Defect(
         name="duplicate-waits",
@@ -149,9 +248,8 @@ DEFECTS: Final = (
         title="a lapsed key is taken over while its owner runs on",
         rule="INV-17",
         also=("INV-12", "INV-16", "INV-18"),
-        stage="duplicate-storm",
+        stage="protocol",
         where="daemon",
-        judged_by="virtual time",
         changes=not_fenced,
     ),
     Defect(
@@ -171,5 +269,67 @@ DEFECTS: Final = (
         stage="backpressure",
         where="daemon",
         changes=refusal_replayed,
+    ),
+    Defect(
+        name="replay-changed",
+        title="a replay is marked in the middle of its payload",
+        rule="INV-15",
+        also=("INV-26",),
+        stage="protocol",
+        where="daemon",
+        changes=replay_changed,
+    ),
+    Defect(
+        name="finished-key-runs-again",
+        title="a key whose call has finished is executed again",
+        rule="INV-26",
+        also=("INV-14", "INV-15", "INV-25", "INV-27", "INV-37"),
+        stage="protocol",
+        where="daemon",
+        changes=finished_runs_again,
+    ),
+    Defect(
+        name="late-owner-frees-key",
+        title="a late owner frees the key of its successor",
+        rule="INV-16",
+        also=("INV-12", "INV-13", "INV-17", "INV-18"),
+        stage="protocol",
+        where="daemon",
+        changes=late_owner_frees,
+    ),
+    Defect(
+        name="result-lost-with-connection",
+        title="the result of a call whose client went away is not kept",
+        rule="INV-25",
+        also=("INV-26",),
+        stage="protocol",
+        where="daemon",
+        changes=lost_with_connection,
+    ),
+    Defect(
+        name="results-unbounded",
+        title="results are kept without a bound",
+        rule="INV-37",
+        stage="protocol",
+        where="daemon",
+        changes=results_unbounded,
+    ),
+    Defect(
+        name="anybody-cancels",
+        title="a call is cancelled by whoever names its request_id",
+        rule="INV-36",
+        also=("INV-30", "INV-27"),
+        stage="protocol",
+        where="daemon",
+        changes=anybody_cancels,
+    ),
+    Defect(
+        name="successor-does-not-wait",
+        title="who takes over a lapsed key runs beside its owner's last work",
+        rule="INV-12",
+        also=("INV-17",),
+        stage="protocol",
+        where="daemon",
+        changes=successor_does_not_wait,
     ),
 )

@@ -1,5 +1,6 @@
 """Defects of the caps: slots that are lost, given back twice, waited for, or counted wrong."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -8,9 +9,10 @@ from chaos.defects.defect import Change, Defect
 from reference_daemon import wire
 from reference_daemon.calls import Calls
 from reference_daemon.intake import Prepared
+from reference_daemon.live import LiveCall
 from reference_daemon.policy.admission import Pool, Pools
 from reference_daemon.policy.core import Policy
-from reference_daemon.policy.events import Admit, CallEnded, Ended, Outcome, Reason, Refuse
+from reference_daemon.policy.events import Admit, CallEnded, Ended, Outcome, Reason, Refuse, SessionId
 from reference_daemon.sessions import Session
 
 WAIT_S: Final = 20.0
@@ -121,13 +123,45 @@ def partial_take(more: int) -> object:
     return take
 
 
+def provider_cap_ignored() -> tuple[Change, ...]:
+    """Nobody looks at how many calls a provider has."""
+    needed = Pools.needed
+
+    def without_provider(self: Pools, session_id: SessionId, tool: str, provider: str | None) -> list[Pool]:  # noqa: ARG001 - that is the defect
+        return needed(self, session_id, tool, None)
+
+    return (Change(Pools, "needed", without_provider),)
+
+
+def freed_when_read() -> tuple[Change, ...]:
+    """A call's slots are given back only when its client has taken the answer."""
+    work_stopped, send_answer = Calls._work_stopped, Calls._send_answer
+    sent: set[int] = set()
+
+    def send_first(self: Calls, call: LiveCall, task: asyncio.Task[Sequence[str]]) -> None:
+        if call.answer is None:
+            call.answer = self._outcome(call, task, self._clock.now())
+            send_answer(self, call)
+            sent.add(call.call_id)
+        if call.session.link.open and (call.session.link.paused or call.session.link._waiting):
+            self._loop.call_later(_LOOK_AGAIN_WALL_S, send_first, self, call, task)
+        else:
+            work_stopped(self, call, task)
+
+    def send_once(self: Calls, call: LiveCall) -> None:
+        if call.call_id not in sent:
+            send_answer(self, call)
+
+    return Change(Calls, "_work_stopped", send_first), Change(Calls, "_send_answer", send_once)
+
+
 DEFECTS: Final = (
     Defect(
         name="slot-kept-on-reject",
         title="a refused call keeps slots",
         rule="INV-07",
-        also=("INV-06", "INV-08", "INV-09", "INV-24", "expectation:success_rate"),
-        stage="backpressure",
+        also=("INV-06", "INV-08", "INV-09", "INV-24"),
+        stage="protocol",
         where="daemon",
         changes=kept_on_reject,
     ),
@@ -136,7 +170,7 @@ DEFECTS: Final = (
         title="two slots become free when one call ends",
         rule="INV-06",
         also=("INV-07", "INV-09", "INV-24"),
-        stage="backpressure",
+        stage="protocol",
         where="daemon",
         changes=given_back_twice,
     ),
@@ -145,7 +179,7 @@ DEFECTS: Final = (
         title="the slot of a call whose tool raised is lost",
         rule="INV-07",
         also=("INV-09", "INV-24"),
-        stage="chaos",
+        stage="protocol",
         where="daemon",
         changes=leaked_on_exception,
     ),
@@ -162,8 +196,8 @@ DEFECTS: Final = (
         name="calls-one-after-another",
         title="the calls of a connection run one after another",
         rule="INV-02",
-        also=("expectation:p95_s", "expectation:success_rate"),
-        stage="parallel",
+        also=("INV-10", "INV-20", "INV-21"),
+        stage="protocol",
         where="daemon",
         changes=one_after_another,
     ),
@@ -184,5 +218,23 @@ DEFECTS: Final = (
         stage="backpressure",
         where="daemon",
         changes=cap_too_low,
+    ),
+    Defect(
+        name="provider-cap-ignored",
+        title="the provider's cap is not looked at",
+        rule="INV-06",
+        also=("INV-09", "INV-10"),
+        stage="protocol",
+        where="daemon",
+        changes=provider_cap_ignored,
+    ),
+    Defect(
+        name="slot-freed-when-read",
+        title="a slot is free only when the client has read the answer",
+        rule="INV-11",
+        also=("INV-07", "INV-24", "INV-01"),
+        stage="protocol",
+        where="daemon",
+        changes=freed_when_read,
     ),
 )

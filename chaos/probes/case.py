@@ -9,6 +9,12 @@ from chaos.probes.target import Target
 PROMPT_S: Final = 0.25
 """Wall seconds within which every request gets its first answer."""
 
+BOUND_S: Final = 20.0
+"""Wall seconds for one question; more is a hang of whatever was asked."""
+
+START_BOUND_S: Final = 60.0
+"""Wall seconds for a question that starts processes: a busy machine takes its time for that."""
+
 MARKER: Final = "pl4nted"
 """Part of every secret that is planted: where it turns up, something was told that should not be."""
 
@@ -41,6 +47,7 @@ class Case:
         expected: The answer that is right.
         ask: Puts the question.
         why_not: Why it cannot be put to this target; None: it can.
+        bound_s: Wall seconds after which no answer is awaited any more; longer where processes are started for it.
     """
 
     rule: str
@@ -48,6 +55,7 @@ class Case:
     expected: str
     ask: Ask
     why_not: str | None = None
+    bound_s: float = BOUND_S
 
 
 class NotAskedError(Exception):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from reference_daemon.clock import Clock
 
@@ -21,6 +22,9 @@ class Target:
         shim_command: How to start a shim for it; None: there is none to be had.
         shim_environment: The whole environment of that shim.
         rotate: Whether its token may be replaced; it is put back afterwards.
+        own_logs: Existing folder for the logs of daemons that the probes start themselves; None: they start none.
+        defect: Seeded defect of the daemon, which those are started with, too.
+        rules: Rules that are to be asked about; None: all.
     """
 
     host: str
@@ -33,3 +37,6 @@ class Target:
     shim_command: Sequence[str] | None = None
     shim_environment: Mapping[str, str] = field(default_factory=dict)
     rotate: bool = True
+    own_logs: Path | None = None
+    defect: str | None = None
+    rules: frozenset[str] | None = None

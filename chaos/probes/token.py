@@ -9,7 +9,7 @@ from typing import Final
 
 from chaos.probes.case import MARKER, Case, NotAskedError, Seen
 from chaos.probes.handshake import let_in
-from chaos.probes.raw import Answer, Stopwatch, dialled, session
+from chaos.probes.raw import Answer, Stopwatch, dialled, http_status, session
 from chaos.probes.target import Target
 
 NEW: Final = f"{MARKER}-rotated-to-this-token"
@@ -20,6 +20,11 @@ LEAST_WAIT_S: Final = 0.1
 """Wall seconds that a bad try must take: ten a second on one connection find no token."""
 GOOD_WITHIN_S: Final = 1.0
 """Wall seconds within which a client with the token comes in meanwhile: generous, since 200 connections open then."""
+ALONE: Final = 5
+"""Bad tries one after another."""
+
+UNAUTHORIZED: Final = 401
+
 SESSIONS: Final = 10
 ROTATIONS: Final = 100
 
@@ -46,6 +51,10 @@ def cases(target: Target) -> Iterator[Case]:
     for name, value in tokens:
         yield Case("INV-33", name, "refused and closed", partial(_is_refused, token=value), why_not)
     yield Case("INV-33", "the very token", "let in", _the_token, why_not)
+    for page in ("/metrics", "/healthz"):
+        for name, given in (("no token", None), ("a prefix of the token", token[:-1]), ("a longer token", token + "x")):
+            ask = partial(_page, path=page, given=given)
+            yield Case("INV-33", f"{page} with {name}", f"HTTP {UNAUTHORIZED}, and nothing told", ask, why_not)
 
 
 def rotation_cases(target: Target) -> Iterator[Case]:
@@ -62,6 +71,7 @@ def rotation_cases(target: Target) -> Iterator[Case]:
     yield case("rotation with a wrong old token", nothing, partial(_failed, old=wrong, new=NEW))
     yield case("rotation to an empty token", nothing, partial(_failed, old=None, new=""))
     yield case("rotation to a short token", nothing, partial(_failed, old=None, new=SHORT))
+    yield case("a rotation right after a bad one", "refused, or made to wait", _hurried)
     yield case("rotation", "old refused, new let in, open sessions stay", _rotated)
     yield case(f"{ROTATIONS} rotations at once", "one succeeds, and its token alone counts", _hundred)
 
@@ -76,6 +86,24 @@ def guessing_cases(target: Target) -> Iterator[Case]:
 async def _is_refused(target: Target, *, token: object) -> Seen:
     entered, story = await let_in(target, token)
     return Seen(story, not entered)
+
+
+async def _page(target: Target, *, path: str, given: str | None) -> Seen:
+    headers = [("Host", "localhost"), *([] if given is None else [("Authorization", f"Bearer {given}")])]
+    status, answer = await http_status(target, headers, path)
+    told = b"inflight" in answer
+    return Seen(f"HTTP {status}{', with figures' if told else ''}", status == UNAUTHORIZED and not told)
+
+
+async def _hurried(target: Target) -> Seen:
+    async with session(target) as client:
+        await client.ask(_rotation(f"{MARKER}-wrong-old-token", NEW))
+        watch = Stopwatch()
+        answer = await client.ask(_rotation(target.token, NEW))
+        took_s = watch.s()
+    slowed = answer.get("ok") is not True or took_s >= LEAST_WAIT_S
+    said = "ok" if answer.get("ok") is True else str(answer.get("error"))
+    return Seen(f"{said} after {took_s:.2f} s", slowed)
 
 
 async def _the_token(target: Target) -> Seen:
@@ -145,7 +173,18 @@ async def _hundred(target: Target) -> Seen:
     return Seen(text, len(won) == 1 and good == won)
 
 
+async def _alone(target: Target) -> float:
+    """Return the wall seconds until a bad try is refused that nobody else makes another beside."""
+    async with dialled(target) as client:
+        watch = Stopwatch()
+        await client.send({"op": "hello", "token": f"{MARKER}-guess"})
+        await client.receive()
+        return watch.s()
+
+
 async def _guessing(target: Target) -> Seen:
+    # One by one first: on a busy machine everything in a crowd is slow, also what nobody slows down.
+    alone_s = [await _alone(target) for _ in range(ALONE)]
     async with AsyncExitStack() as stack:
         clients = await asyncio.gather(*(stack.enter_async_context(dialled(target)) for _ in range(TRIES)))
 
@@ -163,7 +202,7 @@ async def _guessing(target: Target) -> Seen:
             good = Stopwatch()
             entered, _ = await let_in(target, target.token)
             good_s = good.s()
-            first_s = min(await guesses)
+            first_s = min(await guesses + alone_s)
         finally:
             guesses.cancel()
     text = f"first refused after {first_s:.2f} s, good client {'in' if entered else 'refused'} after {good_s:.2f} s"

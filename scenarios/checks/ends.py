@@ -77,7 +77,7 @@ def _kept(history: History, lives: Lives, attach: Request) -> Iterator[Violation
     skew, boot = slack(history, SKEW_WALL_S), boot_at(history, attach.sent.at)
     key = [live for live in lives.calls if live.key == (boot, attach.key) and live.admitted.explicit]
     simple = len(key) == 1 and not key[0].admitted.waits and boot == boot_at(history, first.at)
-    if not simple or attach.sent.at < key[0].admitted.at + skew or first.at > key[0].admitted.at + ttl_s:
+    if not simple or attach.sent.at <= key[0].admitted.at + skew or first.at > key[0].admitted.at + ttl_s:
         return
     if first.status in {UNKNOWN_CALL, GONE} and first.op == "error":
         yield violation("an attach within the result TTL finds nothing", key[0].admitted, attach.sent, first)
@@ -184,7 +184,7 @@ def _live_when(request: Request, cancel: Frame) -> bool:
     """Return whether a request was acked and unanswered when its session sent the cancel."""
     if request.sent.connection != cancel.connection:
         return False  # another session may not cancel it
-    acked = request.ack is not None and request.ack.at <= cancel.at
+    acked = request.ack is not None and request.ack.at < cancel.at
     return acked and (request.terminal is None or request.terminal.at > cancel.at)
 
 

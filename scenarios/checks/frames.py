@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Final
 
 from scenarios.checks.context import History
@@ -183,6 +183,8 @@ def _traces_in_daemon(history: History) -> tuple[int, list[Violation]]:
     """Compare the traces in the daemon's log with those that the session's client sent."""
     clients = {seen.session: seen.client for seen in history.connections if seen.session is not None}
     sent = {(each.asked.client, each.asked.request_id): each for each in exchanges(history, "call_tool")}
+    uses = Counter((each.client, each.request_id) for each in history.frames if each.op == "call_tool")
+    sent = {request: each for request, each in sent.items() if uses[request] == 1}  # else it names no one request
     judged, breaches = 0, list[Violation]()
     for step in history.daemon_calls:
         exchange = sent.get((clients.get(step.session, ""), step.request_id))

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 
-from scenarios.events import DaemonCall
+from scenarios.events import DaemonCall, ProcessMove
 
 Life = tuple[int, str, str]
 """Start of the daemon, session and request: what a call is known by in the daemon's log."""
@@ -22,15 +22,20 @@ class InFlight:
     stopped.
     """
 
-    def __init__(self, steps: Iterable[DaemonCall]) -> None:
-        """Take the steps in the order of their moments."""
+    def __init__(self, steps: Iterable[DaemonCall], processes: Iterable[ProcessMove] = ()) -> None:
+        """Take the steps in the order of their moments; a daemon that has ended holds nothing."""
         self._held: dict[Life, DaemonCall] = {}
         self._waiting: dict[Life, DaemonCall] = {}
         self._now: defaultdict[str, int] = defaultdict(int)
         self._moments: defaultdict[str, list[float]] = defaultdict(list)
         self._counts: defaultdict[str, list[int]] = defaultdict(list)
+        ends = [move for move in processes if move.what == "ended"]
         for step in steps:
+            while ends and ends[0].at < step.at:
+                self._all_gone(ends.pop(0))
             self._take(step)
+        for move in ends:
+            self._all_gone(move)
 
     def between(self, start: float, end: float, pool: str = "") -> tuple[int, int]:
         """Return the fewest and the most at some moment of that time.
@@ -47,9 +52,7 @@ class InFlight:
 
     def _take(self, step: DaemonCall) -> None:
         if any(known[0] < step.boot for known in self._held):  # a new start of the daemon finds no slot taken
-            for call in self._held.values():
-                self._count(call, -1, step.at)
-            self._held, self._waiting = {}, {}
+            self._all_gone(ProcessMove(at=step.at, what="ended", boot=step.boot - 1))
         if step.what == "admitted" and step.waits:
             self._waiting[life(step)] = step
         elif step.what == "admitted":
@@ -60,6 +63,14 @@ class InFlight:
             if stopped is not None:
                 self._count(stopped, -1, step.at)
                 self._pass_on(step)
+
+    def _all_gone(self, ended: ProcessMove) -> None:
+        """Let go of what a start of the daemon held, and the ones before it."""
+        for call in self._held.values():
+            if call.boot <= ended.boot:
+                self._count(call, -1, ended.at)
+        self._held = {known: call for known, call in self._held.items() if call.boot > ended.boot}
+        self._waiting = {known: call for known, call in self._waiting.items() if call.boot > ended.boot}
 
     def _hold(self, call: DaemonCall, at: float) -> None:
         self._held[life(call)] = call

@@ -31,6 +31,7 @@ def judge(scenario: Scenario, record: Record) -> Judgement:
     judged = judge_rules(history, required=_named(scenario.expect))
     invariants = tuple(replace(result, meant=result.rule in meant) for result in judged)
     expectations = [_expectation(scenario, history, each, invariants) for each in scenario.expect]
+    expectations = [_doubted(result, record.run.doubts) for result in expectations]
     always = (_faults_bit(scenario, record.run), _schedule_kept(record.run), _completed(record.run))
     expectations += [result for result in always if result is not None]
     return Judgement(expectations=tuple(expectations), invariants=invariants)
@@ -107,6 +108,15 @@ def _expectation(
     if expectation.invariants == "all":
         return _all_rules(invariants)
     return _named_rules(expectation.invariants, invariants)
+
+
+def _doubted(result: ExpectationResult, doubts: tuple[str, ...]) -> ExpectationResult:
+    """Leave a result open if its body left out what may have changed it: it saw another, milder run."""
+    if not doubts:
+        return result
+    parts = [doubt.partition(":")[0] for doubt in doubts]
+    more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+    return replace(result, verdict=Verdict.UNDECIDED, reason=f"{result.reason}; but it ran without {parts[0]}{more}")
 
 
 def _shown_broken(number: str, invariants: tuple[InvariantResult, ...]) -> ExpectationResult:

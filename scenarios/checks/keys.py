@@ -123,7 +123,7 @@ def _waited(history: History, lives: Lives, requests: list[Request]) -> Iterator
         start, decided = request.sent.at, request.sent.at + slack(history, ANSWER_WALL_S + SKEW_WALL_S)
         if history.timing_blind(request.sent.connection, start, decided) or history.stalled_between(start, decided):
             continue
-        owners = [live for live in keys.get(request.key or "", ()) if live.open_at(start) and live.open_at(decided)]
+        owners = [live for live in keys.get(request.key or "", ()) if live.open_at(start) and decided < live.ended_at]
         unanswered = [live for live in owners if not live.cut and live.admitted.request_id != request.request_id]
         if unanswered:
             yield violation("a duplicate waited for the owner of its key", unanswered[0].admitted, request.sent, answer)
@@ -169,10 +169,13 @@ def other_work_is_refused(history: History) -> Finding:
     if ttl_s is None:
         return Finding(0, missing="the result TTL is not known")
     judged, breaches = 0, list[Violation]()
+    dropped = any("RESULT_MAX" in name for name in history.run.settings)  # then a result may go before its time
     for requests in by_explicit_key(requests_of(history)).values():
         for request in requests:
             known = _known_before(history, request, requests, ttl_s)
             if known is None or request.first is None or request.error is not None:
+                continue
+            if dropped and (known.cut or known.terminal is None or known.terminal.at <= request.first.at):
                 continue
             judged += 1
             if request.first.status != KEY_REUSED and request.first.status not in BEFORE_KEYS:
@@ -225,10 +228,11 @@ def replays_as_it_was(history: History) -> Finding:
     if ttl_s is None:
         return Finding(0, missing="the result TTL is not known")
     judged, breaches = 0, list[Violation]()
+    ambiguous = {request.key for request in requests_of(history) if request.again}
     followed = by_explicit_key(requests_of(history, "attach"))
     dropped = any("RESULT_MAX" in name for name in history.run.settings)  # then a result may go before its time
     for key, requests in by_explicit_key(requests_of(history)).items():
-        found = [*_replays(history, [*requests, *followed.get(key, [])])]
+        found = [] if key in ambiguous else [*_replays(history, [*requests, *followed.get(key, [])])]
         if not dropped:
             found += [judgement for request in requests for judgement in _repeat(history, request, requests, ttl_s)]
         judged += len(found)
@@ -257,8 +261,13 @@ def _payloads(history: History, request: Request, requests: list[Request]) -> di
     same = [each for each in requests if same_boot(history, each, request)]
     ran = [each for each in same if each.ack is not None and not _superseded(each)]
     answers = [each.terminal for each in ran if each.terminal is not None]
-    if len(answers) < len(ran):  # a client went away before its answer: the first replay shows what it was
-        answers += [each.terminal for each in same if each.terminal is not None and each.terminal.replayed][:1]
+    followed = [each.terminal for each in same if each.sent.op == "attach" and each.terminal is not None]
+    answers += [answer for answer in followed if not answer.replayed]
+    # A client went away before its answer, or even before its ack: the first replay shows what it was.
+    unseen = len([each for each in ran if each.terminal is None])
+    unseen += len([each for each in same if each.sent.op == "call_tool" and each.first is None])
+    replays = {each.terminal.payload_hash: each.terminal for each in same if each.terminal and each.terminal.replayed}
+    answers += [*replays.values()][:unseen]
     known = {answer.payload_hash: answer for answer in answers}
     return {} if None in known else known
 
@@ -273,7 +282,7 @@ def _repeat(history: History, request: Request, requests: list[Request], ttl_s: 
         return
     for other in requests:
         done = other.terminal
-        if other.ack is None or done is None or other.cut or other is request or done.at > request.sent.at:
+        if other.ack is None or done is None or other.cut or other is request or done.at >= request.sent.at:
             continue
         same = other.sent.fingerprint == request.sent.fingerprint and same_boot(history, other, request)
         if same and request.first.at < other.sent.at + ttl_s:  # it was kept after it was sent

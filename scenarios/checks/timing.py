@@ -212,7 +212,7 @@ def health_true(history: History) -> Finding:
     if len(seen) < LEAST_P99:
         waits = [Wait(wait.start, wait.end, FIRST_ANSWER_WALL_S, wait.events) for wait in waits]
     finding = _judge(history, waits, "an answer to health", p99_wall_s=HEALTH_P99_WALL_S)
-    in_flight = InFlight(history.daemon_calls) if history.daemon_calls else None
+    in_flight = InFlight(history.daemon_calls, history.processes) if history.daemon_calls else None
     wrong = [(answer, what) for answer in seen if (what := _untrue(history, in_flight, answer)) is not None]
     awake = [pair for pair in wrong if not history.stalled_between(pair[0].asked_at, pair[0].at)]
     return Finding(

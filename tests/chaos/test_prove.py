@@ -6,7 +6,8 @@ import pytest
 
 from chaos.conduct import Conducted
 from chaos.defects import DEFECTS
-from chaos.prove import CLEAN, Proof, fired_in, markdown, stages_of, verdict_of
+from chaos.protocol_stage import RULES, asked_about, protocol_scenario
+from chaos.prove import CLEAN, Proof, about, fired_in, markdown, stages_of, verdict_of
 from chaos.stages import STAGES
 from scenarios.load import find_scenario
 from scenarios.verdict import ExpectationResult, InvariantResult, Judgement, Verdict
@@ -55,6 +56,23 @@ def test_every_defect_has_a_stage_that_exists() -> None:
     """A defect names a stage of the gate or a shipped scenario."""
     for stage in stages_of(DEFECTS.values()):
         assert stage in STAGES or find_scenario(stage).is_file()
+
+
+def test_a_defect_of_the_protocol_stage_is_asked_about_its_own_rule() -> None:
+    """The stage as it is asks about all of its rules, a proof about one; a foreign daemon is asked all that can be."""
+    scenario = protocol_scenario(0.05, embedded=True)
+    assert asked_about(scenario) == frozenset(RULES)
+    assert asked_about(about(scenario, "INV-07")) == frozenset({"INV-07"})
+    assert asked_about(protocol_scenario(0.05, embedded=False)) is None
+
+
+def test_what_the_gate_cannot_see_is_said() -> None:
+    """A defect that only virtual time or a static check judges says so; all the others name a rule of their stage."""
+    elsewhere = {name for name, defect in DEFECTS.items() if defect.judged_by != "gate"}
+    assert elsewhere == {"wall-clock-deadlines"}
+    for defect in DEFECTS.values():
+        if defect.stage == "protocol" and defect.judged_by == "gate":
+            assert defect.rule in RULES
 
 
 def test_the_table_has_a_row_for_each_proof() -> None:

@@ -6,7 +6,7 @@ from chaos.defects import applied
 from reference_daemon.policy.retry import GiveUp, RetryAt, RetryPolicy
 from reference_daemon.settings import Settings, refusals
 from reference_daemon.token_guard import TokenGuard
-from tests.daemon.conftest import House, house, logged, sink
+from tests.daemon.conftest import House, Lines, house, logged, sink
 from tests.daemon.fake_tools import FakeTool, raising
 from tests.daemon.raw_client import UPGRADE, http_get
 
@@ -91,6 +91,25 @@ class TestDaemon:
             daemon = await house.start()
             assert (await http_get(daemon.port, "/", [*headers, *UPGRADE])).status == 101
 
+    async def test_elapsed_stands_still(self, house: House) -> None:
+        """Heartbeats tell the elapsed time in tens of seconds."""
+        with applied("elapsed-stands-still"):
+            client = await house.enter(await house.start())
+            await client.call("hold", "a", call_key="k")
+            await client.send({"op": "attach", "request_id": "b", "call_key": "k"})
+            beat = await client.receive()
+            assert (beat["op"], beat["elapsed"] % 10) == ("progress", 0)
+            house.tools["hold"].release.set()
+            await house.until_idle()
+
+    async def test_arguments_logged(self, house: House, logged: Lines) -> None:
+        """What a client asks stands in the log."""
+        with applied("arguments-logged"):
+            client = await house.enter(await house.start())
+            await client.call("echo", "a", {"text": "planted"})
+            await client.result("a")
+        assert "planted" in str(logged())
+
 
 class TestAddress:
     def test_every_address_passes(self) -> None:
@@ -118,6 +137,23 @@ class TestToken:
             assert guard.rotate("wrong", "another-token-of-tests") == "unauthorized"
             assert guard.admits("another-token-of-tests")
 
+    def test_case_folded(self) -> None:
+        """Upper and lower case make no difference; another letter does."""
+        with applied("token-case-folded"):
+            guard = TokenGuard(TOKEN)
+            assert guard.admits(TOKEN.upper())
+            assert not guard.admits(TOKEN + "x")
+        assert not TokenGuard(TOKEN).admits(TOKEN.upper())
+
+    def test_old_token_stays(self) -> None:
+        """After a rotation both the old token and the new one let in."""
+        with applied("old-token-stays"):
+            guard = TokenGuard(TOKEN)
+            assert guard.rotate(TOKEN, "another-token-of-tests") is None
+            assert guard.admits(TOKEN)
+            assert guard.admits("another-token-of-tests")
+            assert not guard.admits("x")
+
 
 class TestClient:
     @staticmethod
@@ -143,10 +179,10 @@ class TestClient:
             assert self.decide(attempt=4) is GiveUp.NO_ATTEMPTS
         assert self.decide(attempt=3) is GiveUp.NO_ATTEMPTS
 
-    @pytest.mark.parametrize("code", ["KEY_REUSED", "TIMEOUT", "PROVIDER_ERROR"])
-    def test_final_answers(self, code: str) -> None:
+    @pytest.mark.parametrize(("defect", "code"), [("retries-422", "KEY_REUSED"), ("retries-a-timeout", "TIMEOUT")])
+    def test_final_answers(self, defect: str, code: str) -> None:
         """An answer that is final is not taken for that."""
-        with applied("retries-422"):
+        with applied(defect):
             assert isinstance(self.decide(code), RetryAt)
         assert self.decide(code) is GiveUp.NOT_RETRIED
 

@@ -3,7 +3,10 @@
 import json
 from typing import Any
 
-from chaos.probes import bad_input, handshake, keys, origin, planted, token
+import pytest
+
+from chaos.probes import bad_input, crowd, handshake, keys, origin, planted, token
+from chaos.probes.case import NotAskedError
 from tests.chaos.probes.fakes import TOKEN, asked, fake_daemon, target_at
 
 
@@ -41,6 +44,12 @@ async def test_fast_guessing_is_seen() -> None:
 async def test_a_failed_rotation_that_sets_the_token_is_seen() -> None:
     """The new token counts though the rotation failed; afterwards the old one counts again."""
     tokens = [TOKEN]
+    expected = {
+        "rotation with a wrong old token": False,
+        "rotation to an empty token": False,
+        "rotation to a short token": False,
+        "rotation": True,
+    }
 
     def answers(frame: dict[str, Any]) -> list[dict[str, Any]]:
         if frame["op"] == "health":
@@ -50,13 +59,10 @@ async def test_a_failed_rotation_that_sets_the_token_is_seen() -> None:
         return [{"op": "rotate_token_res", "ok": right}]
 
     async with fake_daemon(admits=lambda each: each == tokens[0], answers=answers) as target:
-        held = held_by_name(await asked(target, *list(token.rotation_cases(target))[:4]))
-    assert held == {
-        "rotation with a wrong old token": False,
-        "rotation to an empty token": False,
-        "rotation to a short token": False,
-        "rotation": True,
-    }
+        held = held_by_name(
+            await asked(target, *(case for case in token.rotation_cases(target) if case.name in expected))
+        )
+    assert held == expected
     assert tokens == [TOKEN]
 
 
@@ -104,3 +110,30 @@ async def test_no_daemon_at_all() -> None:
         pass
     probes = await asked(gone, *list(bad_input.cases(gone))[:1], *list(origin.cases(gone))[:1])
     assert [probe.seen for probe in probes] == [None, None]
+
+
+async def test_a_daemon_that_stands_every_crowd_is_seen() -> None:
+    """Connections that say nothing must not be taken without an end."""
+    async with fake_daemon() as target:
+        seen = await crowd.crowded(target, within_s=60.0)
+        assert not seen.held
+        assert seen.text.startswith("none of 600 refused, then let in")
+
+
+async def test_a_crowd_that_could_not_be_had_says_nothing() -> None:
+    """Where the first are gone when the last come, nobody knows how many the daemon would stand."""
+    async with fake_daemon() as target:
+        with pytest.raises(NotAskedError, match="gone by then"):
+            await crowd.crowded(target, within_s=0.0)
+
+
+async def test_a_rotation_that_is_not_slowed_is_seen() -> None:
+    """Whoever guesses the old token over one connection must be made to wait after a bad try."""
+
+    def answers(frame: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"op": "rotate_token_res", "ok": frame["old"] == TOKEN}]
+
+    async with fake_daemon(answers=answers) as target:
+        cases = [case for case in token.rotation_cases(target) if "right after" in case.name]
+        [probe] = await asked(target, *cases)
+    assert not probe.held

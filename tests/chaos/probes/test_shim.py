@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from chaos.probes import shim
 from chaos.probes.shim import Story
+from chaos.probes.target import Target
+from tests.chaos.probes.fakes import target_at
 
 
 def an_answer(request_id: object, text: str = "fine", **result: Any) -> dict[str, Any]:
@@ -76,6 +80,20 @@ def test_an_error_that_looks_like_success() -> None:
 
 
 def test_one_that_does_not_end() -> None:
-    """A shim that stays, or takes its time, is seen."""
-    assert not shim.ended(Story(exit_s=None)).held
-    assert not shim.ended(Story(exit_s=2.5, exit_code=0)).held
+    """A shim that stays is seen; one that takes its time is asked once more before that counts."""
+    assert shim.ended(Story(exit_s=None))[1:] == (False, False)
+    assert shim.ended(Story(exit_s=2.5, exit_code=0))[1:] == (False, True)
+    assert shim.ended(Story(exit_s=2.0, exit_code=0))[1:] == (True, False)
+
+
+async def test_a_story_that_was_late_happens_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever saw the shim end late starts another one; whoever saw nothing late shares the one that there was."""
+    stories = [Story(exit_s=2.5, exit_code=0), Story(exit_s=0.1, exit_code=0)]
+
+    async def live(_target: Target) -> Story:
+        return stories.pop(0)
+
+    monkeypatch.setattr(shim, "live_through", live)
+    teller = shim.Teller()
+    seen = [await shim._ask(target_at(9), teller=teller, judge=shim.ended) for _ in range(3)]
+    assert [each.held for each in seen] == [False, True, True]
