@@ -67,6 +67,7 @@ class Run:
         target: The daemon that was judged: "embedded", or its address.
         defect: Name of the seeded defect in the daemon; None: none.
         stopped_by: Why the run ended before its end; None if it did not.
+        doubts: The parts of `not_carried` that may change any result: with one, expectations are undecided.
     """
 
     scenario: str
@@ -86,3 +87,4 @@ class Run:
     target: str = "embedded"
     defect: str | None = None
     stopped_by: str | None = None
+    doubts: tuple[str, ...] = ()

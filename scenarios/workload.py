@@ -100,9 +100,9 @@ class Workload:
 
     def open_calls(self) -> Iterator[PlannedCall]:
         """Return the calls of all open phases in the order of their moments; always the same for one seed."""
-        details = [_details(phase, client, self._seed) for phase, _, client in self._open]
-        for number, (at, index) in enumerate(self._moments()):
-            client, tool, draw, call_key, trace_id, nonce = next(details[index])
+        names = [_names(phase, self._seed) for phase, _, _ in self._open]
+        for number, (at, index, client, tool, draw) in enumerate(self.open_choices()):
+            call_key, trace_id, nonce = next(names[index])
             yield PlannedCall(
                 number=number,
                 phase=self._open[index][0],
@@ -115,6 +115,18 @@ class Workload:
                 trace_id=trace_id,
                 nonce=nonce,
             )
+
+    def open_choices(self) -> Iterator[tuple[float, int, int, str, float]]:
+        """Return moment, number of the phase among the open ones, client, tool and draw of each call of `open_calls`.
+
+        That is all that a model needs while it runs; the texts that make up the rest cost more than the choices.
+        """
+        choices = [_choices(phase, client, self._seed) for phase, _, client in self._open]
+        return ((at, index, *next(choices[index])) for at, index in self._moments())
+
+    def open_phases(self) -> list[Phase]:
+        """Return the open phases, in the order of their numbers."""
+        return [phase for phase, _, _ in self._open]
 
     def closed_users(self) -> Iterator[tuple[Phase, int]]:
         """Return phase and number of each user of the closed phases."""
@@ -147,6 +159,8 @@ class Workload:
 
     def _moments(self) -> Iterator[tuple[float, int]]:
         """Return moment and index of the phase of each open call, in order."""
+        if len(self._open) == 1:
+            return self._moments_of(0)
         return heapq.merge(*(self._moments_of(index) for index in range(len(self._open))))
 
     def _moments_of(self, index: int) -> Iterator[tuple[float, int]]:
@@ -206,20 +220,26 @@ def _steps(gap: float, duration: float) -> Iterator[float]:
     return takewhile(lambda moment: moment < duration, (step * gap for step in count()))
 
 
-def _details(phase: Phase, client: int, seed: int) -> Iterator[tuple[int, str, float, str | None, str, str]]:
-    """Return client, tool, draw, call_key, trace_id and nonce of a phase's calls, without an end."""
-    tools, draws, keys, traces, nonces = (
-        _chance(seed, phase, purpose) for purpose in ("tools", "draws", "keys", "traces", "nonces")
-    )
+def _choices(phase: Phase, client: int, seed: int) -> Iterator[tuple[int, str, float]]:
+    """Return client, tool and draw of a phase's calls, without an end."""
+    tools, draws = _chance(seed, phase, "tools").random, _chance(seed, phase, "draws").random
     pick = _picker(phase)
     same = _same_work(phase, seed)
     turns = cycle(range(client, client + phase.clients))
-    for turn in count():
-        tool = pick(tools.random(), turn)
+    if same is None:
+        return ((turn, pick(tools(), number), draws()) for number, turn in enumerate(turns))
+    return ((turn, same.tool or pick(tools(), number), same.draw) for number, turn in enumerate(turns))
+
+
+def _names(phase: Phase, seed: int) -> Iterator[tuple[str | None, str, str]]:
+    """Return call_key, trace_id and nonce of a phase's calls, without an end."""
+    keys, traces, nonces = (_chance(seed, phase, purpose) for purpose in ("keys", "traces", "nonces"))
+    same = _same_work(phase, seed)
+    while True:
         if same is None:
-            yield next(turns), tool, draws.random(), _uuid4(keys), _trace_id(traces), _nonce(nonces)
+            yield _uuid4(keys), _trace_id(traces), _nonce(nonces)
         else:
-            yield next(turns), same.tool or tool, same.draw, same.call_key, _trace_id(traces), same.nonce
+            yield same.call_key, _trace_id(traces), same.nonce
 
 
 def _users(phase: Phase, closed: Closed, start: float, client: int, seed: int) -> list[_User]:

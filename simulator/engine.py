@@ -1,64 +1,50 @@
 """One model run: the drill's load, the daemon's decisions, modelled providers; the drill's history comes out."""
 
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import count
+import gc
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from random import Random
 from typing import Final
 
 from reference_daemon.policy.config import PolicyConfig
-from reference_daemon.policy.events import CallArrived, CallId, CallKey, RequestId, SessionId
-from reference_daemon.policy.keys import derived_key, key_hash
-from reference_daemon.policy.retry import RetryAt, RetryConfig, RetryPolicy
-from scenarios.history import Body, Call, Outcome, TimeoutLayer
+from reference_daemon.policy.events import CallKey, SessionId
+from reference_daemon.policy.ladder import ANALYSIS_TOOLS
+from reference_daemon.policy.retry import RetryConfig, RetryPolicy
 from scenarios.model import Scenario
-from scenarios.model_faults import Fault, Toxic
+from scenarios.model_faults import Fault
+from scenarios.model_load import Phase
 from scenarios.workload import PlannedCall, Workload
-from simulator.daemon_model import Answer, Counts, DaemonModel
-from simulator.provider_model import ProviderModel
+from simulator.connection_model import Door, ExposedCall, ExposedClient
+from simulator.daemon_model import DaemonModel
+from simulator.fault_model import Faults, disturbs, exposes_clients, not_carried
+from simulator.line_model import ProviderLine
+from simulator.logical_call import Client, Kind, LogicalCall, World
+from simulator.model_run import ModelRun, Rows
+from simulator.provider_model import Asked, ProviderModel
 from simulator.routing import kind_of, provider_of
-from simulator.virtual_time import Timer, VirtualTime
+from simulator.theory import hold_littles_law
+from simulator.virtual_time import VirtualTime
 
-CLIENT_GRACE_S: Final = 1.0
-"""Seconds that a client waits beyond what it tells the daemon, as the reference client does."""
+UNCOALESCED: Final = "EXAI_WS_DISABLE_COALESCE_FOR_TOOLS"
+"""Setting that names the tools whose identical calls are never taken for one another."""
 
-_OUTCOMES: Final = {
-    None: Outcome.OK,
-    "OVER_CAPACITY": Outcome.OVER_CAPACITY,
-    "DUPLICATE": Outcome.DUPLICATE,
-    "KEY_REUSED": Outcome.KEY_REUSED,
-    "SUPERSEDED": Outcome.SUPERSEDED,
-    "DRAINING": Outcome.DRAINING,
-    "PROVIDER_ERROR": Outcome.PROVIDER_ERROR,
-    "TIMEOUT": Outcome.TIMEOUT,
-    "STEP_TIMEOUT": Outcome.TIMEOUT,
-    "EXPERT_TIMEOUT": Outcome.TIMEOUT,
-}
-_LAYERS: Final = {
-    "TIMEOUT": TimeoutLayer.DAEMON,
-    "STEP_TIMEOUT": TimeoutLayer.STEP,
-    "EXPERT_TIMEOUT": TimeoutLayer.EXPERT,
-}
+ProviderFactory = Callable[[str, Scenario, VirtualTime], ProviderModel]
+"""Makes the model of a scenario's provider."""
 
 
-@dataclass(slots=True)
-class ModelRun:
-    """What came out.
-
-    Attributes:
-        calls: The history, in the order in which the calls ended.
-        counts: What the daemon did.
-        not_carried: Parts of the scenario that the model leaves out, in words.
-        ended_at: Moment at which nothing was left to come.
-    """
-
-    calls: list[Call] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
-    not_carried: tuple[str, ...] = ()
-    ended_at: float = 0.0
-
-
-def simulate(scenario: Scenario, config: PolicyConfig, *, seed: int, client_timeout_s: float = 180.0) -> ModelRun:
+def simulate(
+    scenario: Scenario,
+    config: PolicyConfig,
+    *,
+    seed: int,
+    client_timeout_s: float = 180.0,
+    uncoalesced: Collection[str] | None = None,
+    heartbeat_s: float = 5.0,
+    provider: ProviderFactory | None = None,
+) -> ModelRun:
     """Run a scenario in the model. The same arguments give the same history, byte for byte.
 
     Args:
@@ -66,215 +52,213 @@ def simulate(scenario: Scenario, config: PolicyConfig, *, seed: int, client_time
         config: The daemon's settings.
         seed: Start of every source of chance; a drill with this seed makes the same calls.
         client_timeout_s: Seconds that a client waits for a call, where its phase says nothing else.
+        uncoalesced: Tools for which the daemon derives no key; None: as the scenario's settings say, or as shipped.
+        heartbeat_s: Seconds between two heartbeats of a call.
+        provider: Makes the providers; None: the usual ones.
+
+    Raises:
+        LittlesLawError: The run contradicts itself, a bug of ours.
     """
-    return _Engine(scenario, config, seed, client_timeout_s).run()
+    names = _uncoalesced(scenario) if uncoalesced is None else frozenset(uncoalesced)
+    make = provider if provider is not None else _provider
+    return _Engine(scenario, config, seed, client_timeout_s, names, make).run(heartbeat_s)
 
 
-@dataclass(slots=True)
-class _Logical:
-    """One logical call at its client."""
+Arrival = tuple[float, int, int, int, str, float]
+"""Moment, client, number of the call, number of its phase among the open ones, tool, draw."""
 
-    planned: PlannedCall
-    deadline_at: float
-    row: Call | None = None
-    attempts: int = 0
-    sent_at: float | None = None
-    acked_at: float | None = None
-    retry_wait_s: float = 0.0
-    request_id: str = ""
-    over: bool = False
-    timer: Timer | None = None
-    ended: Callable[[float], None] | None = None
+
+def client_by_client(choices: Iterable[tuple[float, int, int, str, float]], *, together: bool) -> Iterator[Arrival]:
+    """Number the calls of the open phases, and return those of one moment in the order in which they reach a daemon.
+
+    What a client sends at one moment is read at one moment, so a burst arrives connection by connection, not in turns.
+    Which connection comes first is the operating system's choice in a drill; here it is the client's number.
+
+    Args:
+        choices: The calls in the order of their moments.
+        together: Whether there may be several at one moment.
+    """
+    numbered = (
+        (at, client, number, index, tool, draw) for number, (at, index, client, tool, draw) in enumerate(choices)
+    )
+    if together:
+        return (call for _, burst in groupby(numbered, key=itemgetter(0)) for call in sorted(burst))
+    return numbered
 
 
 class _Engine:
-    def __init__(self, scenario: Scenario, config: PolicyConfig, seed: int, client_timeout_s: float) -> None:
-        self._scenario, self._seed, self._client_timeout_s = scenario, seed, client_timeout_s
+    def __init__(
+        self,
+        scenario: Scenario,
+        config: PolicyConfig,
+        seed: int,
+        client_timeout_s: float,
+        uncoalesced: frozenset[str],
+        provider: ProviderFactory,
+    ) -> None:
+        self._scenario, self._seed = scenario, seed
+        self._client_timeout_s, self._uncoalesced = client_timeout_s, uncoalesced
         self._time = VirtualTime()
-        numbers = count(1)
-        self._providers = {
-            name: ProviderModel(name, provider, self._time, lambda: next(numbers))
-            for name, provider in scenario.providers.items()
-        }
-        self._daemon = DaemonModel(config, self._providers, self._time)
-        retry = scenario.retry
-        self._retry = RetryPolicy(
-            RetryConfig(max_attempts=retry.max_attempts, jitter=retry.jitter, first_s=retry.first, max_s=retry.max)
-        )
+        self._providers = {name: provider(name, scenario, self._time) for name in scenario.providers}
+        self._lines = _lines(scenario.faults, self._providers, seed)
+        asked: dict[str, Asked] = {name: self._lines.get(name, model) for name, model in self._providers.items()}
+        self._daemon = daemon = DaemonModel(config, asked, self._time)
+        self._door = Door(self._time, Random(f"{seed}/clients-line"), daemon)
+        start = partial(DaemonModel, config, asked, self._time, daemon.counts, daemon.census)
+        self._faults = Faults(self._time, self._providers, self._lines, self._door, start)
+        self._world = World(self._time, daemon, RetryPolicy(_retry_config(scenario)))
         self._workload = Workload(scenario, seed)
-        self._jitter = random.Random(f"{seed}/jitter")
-        self._ids = count(1)
-        self._active: list[str] = []
-        self._run = ModelRun(counts=self._daemon.counts)
+        self._phases = self._workload.open_phases()
+        together = any(phase.arrivals.poisson is None for phase in self._phases)
+        self._arrivals = client_by_client(self._workload.open_choices(), together=together)
+        self._exposed = any(map(exposes_clients, scenario.faults))
+        self._next: Arrival | None = None
+        self._clients: dict[int, Client] = {}
+        self._kinds: dict[tuple[int | str, str], Kind] = {}
 
-    def run(self) -> ModelRun:
+    def run(self, heartbeat_s: float) -> ModelRun:
         """Run to the end."""
-        self._run.not_carried = tuple(self._place_faults())
-        self._next_open(self._workload.open_calls())
+        self._faults.place(self._scenario.faults)
+        self._wait_for_next()
         for _, user in self._workload.closed_users():
             self._next_closed(user, 0.0)
-        self._time.run()
-        self._run.ended_at = self._time.now
-        return self._run
+        with _without_collections():
+            self._time.run()
+        ended = self._world.ended
+        rows = Rows(self._scenario.name, self._planned, self._faults.active, heartbeat_s)
+        censuses = {"daemon": self._daemon.census, "clients": self._world.census}
+        censuses |= {name: model.census for name, model in self._providers.items()}
+        hold_littles_law(censuses, self._time.now)
+        return ModelRun(
+            calls=lambda: rows.of(ended),
+            counts=self._daemon.counts,
+            not_carried=tuple(not_carried(self._scenario)),
+            ended_at=self._time.now,
+            censuses=censuses,
+            ended=ended,
+            windows=self._faults.windows,
+        )
+
+    def _planned(self) -> list[PlannedCall]:
+        return list(Workload(self._scenario, self._seed).open_calls())
 
     # --- load --------------------------------------------------------------------------------------------------------
 
-    def _next_open(self, calls: Iterator[PlannedCall]) -> None:
+    def _wait_for_next(self) -> None:
         """Wait for the next call of the open phases; only one is held at a time, however many there are."""
-        planned = next(calls, None)
-        if planned is None:
-            return
+        self._next = arrival = next(self._arrivals, None)
+        if arrival is not None:
+            self._time.call_at(arrival[0], self._arrive)
 
-        def arrive() -> None:
-            self._next_open(calls)
-            self._begin(planned, None)
-
-        self._time.call_at(planned.at, arrive)
+    def _arrive(self, _: object) -> None:
+        assert self._next is not None  # noqa: S101 - it was waited for
+        at, client, number, index, tool, draw = self._next
+        self._wait_for_next()
+        kind = self._kinds.get((index, tool)) or self._new_kind(index, self._phases[index], tool)
+        self._call(kind, client, at, draw, number).begin()
+        for copy in range(1, kind.copies + 1):
+            self._copy(copy, self._call(kind, client, at, draw, number)).begin()
 
     def _next_closed(self, user: int, now: float) -> None:
         planned = self._workload.next_call(user, now)
         if planned is not None:
-            self._time.call_at(planned.at, lambda: self._begin(planned, lambda at: self._next_closed(user, at)))
+            self._time.call_at(planned.at, partial(self._use, user, planned))
 
-    def _begin(self, planned: PlannedCall, ended: Callable[[float], None] | None) -> None:
-        timeout_s = planned.phase.client_timeout or self._client_timeout_s
-        call = _Logical(planned, deadline_at=planned.at + timeout_s, ended=ended)
-        call.timer = self._time.call_at(call.deadline_at, lambda: self._gave_up(call))
-        self._attempt(call)
+    def _use(self, user: int, planned: PlannedCall, _: object) -> None:
+        """Let a user of a closed phase call, and call again when that and its copies are over."""
+        phase, tool = planned.phase, planned.tool
+        kind = self._kinds.get((phase.phase, tool)) or self._new_kind(phase.phase, phase, tool)
+        left = 1 + kind.copies
 
-    # --- the client --------------------------------------------------------------------------------------------------
+        def then(now: float) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._next_closed(user, now)
 
-    def _attempt(self, call: _Logical) -> None:
-        if call.over:
-            return
-        now, planned = self._time.now, call.planned
-        number = next(self._ids)
-        call.attempts += 1
-        call.request_id = f"r{number}"
-        call.sent_at = now if call.sent_at is None else call.sent_at
-        kind = kind_of(planned.tool, expert=planned.phase.expert)
-        work = planned.nonce.encode()
-        key = CallKey(planned.call_key) if planned.call_key is not None else derived_key(work)
-        arrived = CallArrived(
-            CallId(number),
-            SessionId(str(planned.client)),
-            RequestId(call.request_id),
-            key,
-            planned.call_key is not None,
-            work,
-            planned.tool,
-            provider_of(planned.tool, kind, planned.phase.model),
-            kind,
-            max(call.deadline_at - now - CLIENT_GRACE_S, 0.1),
-        )
-        self._daemon.call(arrived, planned.draw, lambda: self._acked(call), lambda answer: self._answered(call, answer))
+        for copy in range(left):
+            call = self._call(kind, planned.client, planned.at, planned.draw, planned.number)
+            call.planned, call.then = planned, then
+            self._copy(copy, call).begin()
 
-    def _acked(self, call: _Logical) -> None:
-        call.acked_at = self._time.now
+    def _call(self, kind: Kind, client: int, at: float, draw: float, number: int) -> LogicalCall:
+        who = self._clients.get(client) or self._client(kind.phase, client, number)
+        return (ExposedCall if type(who) is ExposedClient else LogicalCall)(self._world, kind, who, at, draw, number)
 
-    def _answered(self, call: _Logical, answer: Answer) -> None:
-        if call.over:
-            return
-        now = self._time.now
-        if answer.code is not None:
-            decision = self._retry.after_refusal(
-                answer.code,
-                answer.retry_after_s,
-                attempt=call.attempts,
-                now=now,
-                deadline_at=call.deadline_at,
-                draw=self._jitter.random(),
-            )
-            if isinstance(decision, RetryAt):
-                call.retry_wait_s += decision.at - now
-                self._time.call_at(decision.at, lambda: self._attempt(call))
-                return
-        outcome = Outcome.REPLAYED if answer.replayed else _OUTCOMES.get(answer.code, Outcome.ERROR)
-        layer = None if answer.code is None else _LAYERS.get(answer.code)
-        self._end(call, outcome, None if answer.code is None else answer.status, layer, answer.duration_s)
+    @staticmethod
+    def _copy(copy: int, call: LogicalCall) -> LogicalCall:
+        if copy:
+            call.copy = copy
+        return call
 
-    def _gave_up(self, call: _Logical) -> None:
-        if not call.over:
-            self._end(call, Outcome.TIMEOUT, None, TimeoutLayer.CLIENT, None)
-
-    def _end(
-        self, call: _Logical, outcome: Outcome, status: int | None, layer: TimeoutLayer | None, service_s: float | None
-    ) -> None:
-        call.over = True
-        if call.timer is not None:
-            call.timer.cancel()
-        now, planned = self._time.now, call.planned
-        kind = kind_of(planned.tool, expert=planned.phase.expert)
-        self._run.calls.append(
-            Call(
-                body=Body.SIMULATED,
-                scenario=self._scenario.name,
-                phase=planned.phase.phase,
-                session=f"client-{planned.client}",
-                tool=planned.tool,
-                provider=provider_of(planned.tool, kind, planned.phase.model),
-                model=planned.phase.model,
-                expert=planned.phase.expert,
-                call_key_hash=None if planned.call_key is None else key_hash(planned.call_key),
-                trace_id=planned.trace_id,
-                request_id=call.request_id,
-                attempts=call.attempts,
-                intended_at=planned.at,
-                sent_at=call.sent_at,
-                acked_at=call.acked_at,
-                finished_at=now,
-                outcome=outcome,
-                status=status,
-                timeout_layer=layer,
-                latency_s=now - planned.at,
-                service_s=service_s,
-                retry_wait_s=call.retry_wait_s,
-                first_heartbeat_s=None,
-                max_heartbeat_gap_s=None,
-                faults=tuple(self._active),
-            )
-        )
-        if call.ended is not None:
-            call.ended(now)
-
-    # --- faults ------------------------------------------------------------------------------------------------------
-
-    def _place_faults(self) -> Iterator[str]:
-        """Set the faults on their moments; yield those that the model leaves out."""
-        for fault in self._scenario.faults:
-            act = self._carried(fault)
-            if act is None:
-                yield f"fault {fault.title}: the model does not carry it"
-                continue
-            begin, end = act
-            self._time.call_at(fault.at, lambda begin=begin, name=fault.title: self._fault(begin, name, on=True))  # type: ignore[misc]
-            at = fault.at + (fault.duration or 0.0)
-            self._time.call_at(at, lambda end=end, name=fault.title: self._fault(end, name, on=False))  # type: ignore[misc]
-        for phase in self._scenario.load:
-            if phase.behaviour is not None:
-                yield f"behaviour of phase {phase.phase}: the model's clients only wait"
-
-    def _fault(self, act: Callable[[], None], name: str, *, on: bool) -> None:
-        act()
-        if on:
-            self._active.append(name)
+    def _client(self, phase: Phase, client: int, number: int) -> Client:
+        """Return a new client: one that is shared from now on, or one for this call alone."""
+        behaviour, seed = phase.behaviour, f"{self._seed}/client-{client}"
+        if behaviour is not None and (behaviour.early_close is not None or behaviour.stop_reading is not None):
+            chance = Random(f"{seed}/call-{number}")
+            return ExposedClient(SessionId(f"{client}.call-{number}"), chance, self._door)
+        session_id, chance = SessionId(str(client)), Random(seed)
+        if self._exposed or (behaviour is not None and behaviour.cancel is not None):
+            self._clients[client] = ExposedClient(session_id, chance, self._door)
         else:
-            self._active.remove(name)
+            self._clients[client] = Client(session_id, chance)
+        return self._clients[client]
 
-    def _carried(self, fault: Fault) -> tuple[Callable[[], None], Callable[[], None]] | None:
-        """Return how a fault begins and ends; None if the model does not carry it."""
-        if fault.provider is not None:
-            if fault.provider.latency is not None or fault.provider.mode == "drip":
-                return None
-            model = self._providers[fault.provider.name]
-            change = fault.provider
-            return lambda: model.change(change), lambda: model.change(None)
-        if fault.link is None or not fault.link.startswith("daemon-provider:") or fault.toxicity < 1:
-            return None
-        model = self._providers[fault.link.partition(":")[2]]
-        if fault.toxic == "down":
-            return lambda: setattr(model, "down", True), lambda: setattr(model, "down", False)
-        if isinstance(fault.toxic, Toxic) and fault.toxic.latency is not None:
-            added_s = fault.toxic.latency.latency * (2 if fault.stream == "both" else 1)
-            return lambda: setattr(model, "added_s", added_s), lambda: setattr(model, "added_s", 0.0)
-        return None
+    def _new_kind(self, group: int | str, phase: Phase, tool: str) -> Kind:
+        """Work out what calls of a phase with a tool have in common: their key, too, where they do the same work."""
+        kind = kind_of(tool, expert=phase.expert)
+        key = None
+        if phase.keys == "shared":
+            key = CallKey(f"shared by {phase.phase}")
+        elif phase.keys == "derived" and tool not in self._uncoalesced:
+            key = CallKey(f"derived by {phase.phase} for {tool}")
+        made = self._kinds[group, tool] = Kind(
+            phase=phase,
+            tool=tool,
+            kind=kind,
+            provider=provider_of(tool, kind, phase.model),
+            timeout_s=phase.client_timeout or self._client_timeout_s,
+            key=key,
+            keyed=key is not None or phase.keys == "unique",
+            explicit=phase.keys != "derived",
+            copies=phase.behaviour.duplicates or 0 if phase.behaviour is not None else 0,
+        )
+        return made
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no cycles of garbage: a run makes hardly any, and looking at all that it keeps takes a tenth of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _provider(name: str, scenario: Scenario, time: VirtualTime) -> ProviderModel:
+    return ProviderModel(name, scenario.providers[name], time)
+
+
+def _lines(faults: tuple[Fault, ...], providers: dict[str, ProviderModel], seed: int) -> dict[str, ProviderLine]:
+    """Return the lines to those providers whose line a fault touches."""
+    names = dict.fromkeys(filter(None, map(disturbs, faults)))
+    return {name: ProviderLine(providers[name], Random(f"{seed}/line-{name}")) for name in names}
+
+
+def _retry_config(scenario: Scenario) -> RetryConfig:
+    retry = scenario.retry
+    return RetryConfig(max_attempts=retry.max_attempts, jitter=retry.jitter, first_s=retry.first, max_s=retry.max)
+
+
+def _uncoalesced(scenario: Scenario) -> frozenset[str]:
+    """Return the tools whose identical calls are never taken for one another, by the scenario's settings."""
+    value = scenario.settings.get(UNCOALESCED)
+    if value is None:
+        return frozenset(ANALYSIS_TOOLS)
+    return frozenset(name.strip() for name in str(value).split(",") if name.strip())
+
+
+__all__ = ["ModelRun", "simulate"]

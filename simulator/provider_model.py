@@ -1,91 +1,154 @@
-"""Modelled providers: latency from the call's own draw, a limit of executions at once, errors, modes."""
+"""Modelled providers: latency from the call's own draw, a limit of executions at once, errors, modes.
+
+As in the stub provider, a change of mode, latency or concurrency counts for requests that come later; what runs goes on
+as it began.
+"""
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Final, Protocol
 
 from scenarios.model import Provider
 from scenarios.model_faults import ProviderChange
+from simulator.census import Census
 from simulator.virtual_time import Timer, VirtualTime
 
-TOO_MANY = 429
-OK = 200
+OK: Final = 200
+TOO_MANY: Final = 429
+BAD_ANSWER: Final = 502
+NEVER: Final = float("inf")
+
 Done = Callable[[int], None]
 """Called with the HTTP status."""
 
 
-@dataclass(slots=True)
-class Execution:
-    """An execution that runs, or one that was refused and never began.
+class Request(Protocol):
+    """A request on its way: at the provider, or between daemon and provider.
 
     Attributes:
-        number: Its number over all providers.
-        cancel: Stops it.
+        ends_at: Moment at which its answer will be there, if nothing comes between; infinity if there will be none,
+            or if that cannot be told.
     """
 
-    number: int
-    cancel: Callable[[], None]
+    ends_at: float
+
+    def cancel(self) -> None:
+        """Stop it: nobody waits for its answer any more."""
+
+
+class Asked(Protocol):
+    """What can be asked: a provider, or the line to one."""
+
+    def request(self, tool: str, draw: float, done: Done, until: float) -> Request:
+        """Begin a request; see `ProviderModel`."""
+
+
+class Execution(Timer):
+    """An execution that runs; as a timer, it is its own end.
+
+    Attributes:
+        ends_at: When it ends by itself; infinity if it does not.
+    """
+
+    def __init__(
+        self, provider: "ProviderModel", done: Done, status: int, now: float, ends_at: float, until: float
+    ) -> None:
+        """Begin; one that would outlast `until` needs no end: it is cancelled before."""
+        self._provider, self._done, self._status, self._began_at, self.ends_at = provider, done, status, now, ends_at
+        if ends_at < until:
+            self.callbacks = [self._end]
+            provider.time.enter(ends_at, self)
+
+    def _end(self, _: object) -> None:
+        self._provider.leave(self._began_at)
+        self._done(self._status)
+
+    def cancel(self) -> None:
+        """Stop it."""
+        self.callbacks = []
+        self._provider.leave(self._began_at)
+
+
+class Refusal:
+    """A request that was refused; its answer is on its way.
+
+    Attributes:
+        ends_at: Now.
+    """
+
+    __slots__ = ("cancel", "ends_at")
+
+    def __init__(self, time: VirtualTime, status: int, done: Done) -> None:
+        """Answer in the next turn, as anything that is asked over a line."""
+        self.ends_at = time.now
+        self.cancel: Callable[[], None] = time.call_at(time.now, lambda _: done(status)).cancel
 
 
 class ProviderModel:
     """One provider.
 
     Attributes:
-        in_flight: Executions that run.
-        added_s: Seconds that a slow link adds to each request that starts while it is slow.
-        down: Whether the link is down.
+        name: Its name.
+        time: The clock.
+        census: Its executions.
     """
 
-    def __init__(self, name: str, provider: Provider, time: VirtualTime, numbers: Callable[[], int]) -> None:
+    def __init__(self, name: str, provider: Provider, time: VirtualTime) -> None:
         """Begin idle."""
-        self.name, self._provider, self._time, self._numbers = name, provider, time, numbers
-        self._change: ProviderChange | None = None
-        self._latencies = {tool: provider.distribution(tool) for tool in provider.tool_latency}
-        self._latency = provider.distribution()
-        self.in_flight = 0
-        self.added_s = 0.0
-        self.down = False
+        self.name, self.time, self._provider = name, time, provider
+        self.census = Census()
+        self._as_shipped = provider
+        self.change(None)
+
+    @property
+    def in_flight(self) -> int:
+        """Executions that run."""
+        return self.census.inside
 
     def change(self, change: ProviderChange | None) -> None:
         """Behave as a fault says from now on; None: as the scenario says."""
-        self._change = change
+        now = self._as_shipped
+        if change is not None and change.latency is not None:
+            now = now.model_copy(update={"latency": change.latency})
+        if change is not None and change.concurrency is not None:
+            now = now.model_copy(update={"concurrency": change.concurrency})
+        self._provider = now
+        self._mode = (change and change.mode) or "ok"
+        self._status = int(self._mode.removeprefix("status:")) if self._mode.startswith("status:") else None
+        self._concurrency = now.concurrency
+        self._latencies = {tool: now.distribution(tool).at for tool in now.tool_latency}
+        self._latency = now.distribution().at
+        self._plain = self._mode in {"ok", "drip"} and (now.errors is None or now.errors.rate == 0.0)
 
-    def request(self, tool: str, draw: float, done: Done) -> Execution:
-        """Begin an execution; `done` is called with its status when it ends, never if it is cancelled or hangs."""
-        mode = self._change.mode if self._change and self._change.mode else "ok"
-        concurrency = (self._change and self._change.concurrency) or self._provider.concurrency
-        if self.down:
-            return self._refuse(503, done)
-        if mode.startswith("status:"):
-            return self._refuse(int(mode.removeprefix("status:")), done)
-        if self.in_flight >= concurrency:
-            return self._refuse(TOO_MANY, done)
-        self.in_flight += 1
-        timer: Timer | None = None
+    def request(self, tool: str, draw: float, done: Done, until: float = NEVER) -> Request:
+        """Begin an execution; `done` is called with its status when it ends, never if it is cancelled or hangs.
 
-        def end() -> None:
-            self.in_flight -= 1
-            done(self._status(draw, mode))
+        Args:
+            tool: What asks.
+            draw: From [0, 1): fixes its latency, and whether it fails.
+            done: Who is told.
+            until: Moment at which whoever asks will cancel it, if it still runs.
+        """
+        if self._status is not None:
+            return Refusal(self.time, self._status, done)
+        census = self.census
+        if census.inside >= self._concurrency:
+            return Refusal(self.time, TOO_MANY, done)
+        now = self.time.now
+        census.enter(now)
+        if self._mode == "hang":
+            return Execution(self, done, OK, now, NEVER, until)
+        ends_at = now + self._latencies.get(tool, self._latency)(draw)
+        return Execution(self, done, OK if self._plain else self._end_status(draw), now, ends_at, until)
 
-        def cancel() -> None:
-            self.in_flight -= 1
-            if timer is not None:
-                timer.cancel()
+    def leave(self, began_at: float) -> None:
+        """Note that an execution is over."""
+        self.census.leave(self.time.now, began_at)
 
-        if mode != "hang":
-            latency = self._latencies.get(tool, self._latency)
-            timer = self._time.call_at(self._time.now + latency.at(draw) + self.added_s, end)
-        return Execution(self._numbers(), cancel)
-
-    def _refuse(self, status: int, done: Done) -> Execution:
-        timer = self._time.call_at(self._time.now + self.added_s, lambda: done(status))
-        return Execution(0, timer.cancel)
-
-    def _status(self, draw: float, mode: str) -> int:
-        """Return how an execution ends: its own draw decides, as in the stub."""
+    def _end_status(self, draw: float) -> int:
+        """Return how an execution ends: its own draw decides, as in the stub. A dripped answer never fails."""
         errors = self._provider.errors
-        if mode == "malformed":
-            return 502
-        if errors is not None and errors.rate > 0.0 and random.Random(draw).random() < errors.rate:
+        fails = errors is not None and errors.rate > 0.0 and random.Random(draw).random() < errors.rate
+        if fails and errors is not None and self._mode != "drip":
             return errors.status
-        return OK
+        return BAD_ANSWER if self._mode == "malformed" else OK

@@ -4,6 +4,73 @@ Sources: A. K. Erlang, "Solution of some problems in the theory of probabilities
 exchanges", 1917; J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations Research 9, 1961.
 """
 
+import math
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from reference_daemon.policy.errors import HarnessError
+from simulator.census import Census
+
+ROUNDING: Final = 1e-9
+"""Relative difference of two sums over the same moments that rounding alone makes, over millions of floats."""
+
+
+class Little(NamedTuple):
+    """Both sides of Little's law for one system.
+
+    Attributes:
+        inside: L, the mean number inside, from a count that was kept over time.
+        through: λW, arrivals per second times the mean stay, from the two moments of each.
+    """
+
+    inside: float
+    through: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two agree, but for rounding."""
+        return math.isclose(self.inside, self.through, rel_tol=ROUNDING, abs_tol=ROUNDING)
+
+
+class LittlesLawError(HarnessError):
+    """A model run counted wrong: what is inside on average is not what arrived times how long it stayed.
+
+    Attributes:
+        system: Which system of the run.
+        little: Both sides.
+    """
+
+    exit_code = 70
+
+    def __init__(self, system: str, little: Little) -> None:
+        """Keep the facts; the text is made by `__str__`."""
+        super().__init__(system, little)
+        self.system, self.little = system, little
+
+    def __str__(self) -> str:
+        """Name the system and both sides."""
+        return f"{self.system}: L = {self.little.inside!r}, but λW = {self.little.through!r}"
+
+
+def littles_law(census: Census, until: float) -> Little:
+    """Return both sides of Little's law over [0, until], at whose end nothing is inside any more."""
+    if until <= 0.0 or not census.left:
+        return Little(census.area_s, census.stays_s)
+    arrivals_per_s, mean_stay_s = census.left / until, census.stays_s / census.left
+    return Little(census.area_s / until, arrivals_per_s * mean_stay_s)
+
+
+def hold_littles_law(censuses: Mapping[str, Census], until: float) -> None:
+    """Hold Little's law against every system of a run that has ended.
+
+    Raises:
+        LittlesLawError: It does not hold: an end was missed, or came twice, or at the wrong moment.
+    """
+    for system, census in censuses.items():
+        little = littles_law(census, until)
+        if census.inside or not little.holds:
+            raise LittlesLawError(system, little)
+
 
 def erlang_b(servers: int, offered: float) -> float:
     """Return the share of arrivals that a loss system refuses.

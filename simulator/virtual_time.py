@@ -1,54 +1,54 @@
 """Callbacks at moments of SimPy's clock. A generator per call would cost several times as much."""
 
 from collections.abc import Callable
+from heapq import heappush
 from typing import Any
 
-import simpy
+from simpy import Environment
 from simpy.events import NORMAL, Event
 
+Act = Callable[[Any], None]
+"""What is done at a moment; it is handed the timer, which it seldom needs."""
 
-class Timer:
-    """A callback that is to come; `cancel` makes it come to nothing."""
 
-    __slots__ = ("_act",)
+class Timer(Event):
+    """A SimPy event with one callback and nothing else; `cancel` makes it come to nothing."""
 
-    def __init__(self, act: Callable[[], None]) -> None:
+    _ok, _value = True, None  # it cannot fail, and says nothing: what SimPy asks of an event that is to come
+
+    def __init__(self, act: Act) -> None:
         """Hold what is to be done."""
-        self._act: Callable[[], None] | None = act
+        self.callbacks = [act]
 
     def cancel(self) -> None:
         """Do nothing when the moment comes."""
-        self._act = None
-
-    def fire(self, _: Any) -> None:
-        """Act, unless cancelled."""
-        act = self._act
-        if act is not None:
-            act()
+        self.callbacks = []
 
 
-class VirtualTime:
+class VirtualTime(Environment):
     """The clock of one model run, in unscaled seconds from 0."""
+
+    _now: float
 
     def __init__(self) -> None:
         """Begin at 0."""
-        self._env = simpy.Environment()
+        super().__init__(0.0)
 
     @property
     def now(self) -> float:
         """The moment."""
-        return float(self._env.now)
+        return self._now
 
-    def call_at(self, at: float, act: Callable[[], None]) -> Timer:
+    def call_at(self, at: float, act: Act) -> Timer:
         """Call `act` at the moment `at`, or now if that has passed; equal moments keep their order."""
         timer = Timer(act)
-        event = Event(self._env)
-        event._ok, event._value = True, None  # noqa: SLF001 - what SimPy's own Timeout does
-        assert event.callbacks is not None  # noqa: S101 - a new event has a list
-        event.callbacks.append(timer.fire)
-        self._env.schedule(event, NORMAL, max(at - self.now, 0.0))
+        self.enter(at, timer)
         return timer
 
-    def run(self) -> None:
-        """Run until nothing is left to come."""
-        self._env.run()
+    def enter(self, at: float, timer: Timer) -> None:
+        """Let the moment of `timer` come at `at`, or now if that has passed.
+
+        The moment is kept as it is: SimPy's own `schedule` takes a delay, and adding it to the present rounds.
+        """
+        now = self._now
+        heappush(self._queue, (at if at > now else now, NORMAL, next(self._eid), timer))  # noqa: FURB136 - `max` costs a call

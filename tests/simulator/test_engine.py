@@ -1,20 +1,13 @@
 """The model: the daemon's decisions on a virtual clock."""
 
-import math
 from collections import Counter
 from typing import Any
 
-import numpy as np
-import pytest
-from scipy.stats import t
-
-from reference_daemon.policy.config import Advice, AdviceMode, Caps, PolicyConfig, Timeouts
+from reference_daemon.policy.config import Advice, AdviceMode, PolicyConfig
 from scenarios.history import Outcome, TimeoutLayer
 from scenarios.model import Scenario
+from scenarios.workload import Workload
 from simulator.engine import ModelRun, simulate
-from simulator.theory import erlang_b
-
-FOREVER_S = 100_000.0
 
 
 def a_scenario(**changes: Any) -> Scenario:
@@ -120,33 +113,25 @@ def test_the_same_seed_gives_the_same_history() -> None:
     assert first != other
 
 
-LOSS_POINTS = [(2, 2.0), (5, 3.0), (10, 8.0), (20, 25.0), (50, 45.0), (200, 200.0)]
-BATCHES = 20
+def test_the_choices_of_a_load_are_those_of_its_calls() -> None:
+    """The model runs on moment, client, tool and draw alone; they are those of the calls that a drill makes."""
+    mix = {"mix": {"chat": 2, "analyze": 1}, "clients": 3}
+    first = {"phase": "first", "duration": 500, "arrivals": {"poisson": {"rate": 0.2}}} | mix
+    second = {"phase": "second", "start": 0, "duration": 500, "arrivals": {"burst": {"size": 4, "every": 50}}} | mix
+    workload = Workload(a_scenario(load=[first, second | {"keys": "shared"}]), 5)
+    phases = [phase.phase for phase in workload.open_phases()]
+    choices = [(at, phases[index], client, tool, draw) for at, index, client, tool, draw in workload.open_choices()]
+    calls = list(workload.open_calls())
+    assert choices == [(call.at, call.phase.phase, call.client, call.tool, call.draw) for call in calls]
+    assert len(calls) > 100
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("servers", "offered"), LOSS_POINTS)
-def test_without_retries_it_is_erlangs_loss_system(servers: int, offered: float) -> None:
-    """Poisson arrivals, exponential service, no retry: the share refused is Erlang B's.
-
-    The interval is at 99 % for all points together (Bonferroni), by the means of 20 batches after a warm-up of ten mean
-    durations, since refused calls come in clusters. The seed is fixed: the test cannot fail by chance later.
-    """
-    mean_s, number = 40.0, 12_000
-    warm_up_s = 10 * mean_s
-    load = a_load(
-        duration=warm_up_s + mean_s * number / offered,
-        clients=100,
-        arrivals={"poisson": {"rate": offered / mean_s}},
-        sequence=["chat"],
+def test_calls_of_one_moment_come_client_by_client() -> None:
+    """A burst reaches the daemon connection by connection, in their order, not in turns."""
+    load = a_load(arrivals={"burst": {"size": 6}}, clients=2)
+    acked = sorted(
+        (int((call.request_id or "r0")[1:]), call.session)
+        for call in run(a_scenario(load=load)).calls
+        if call.attempts == 1
     )
-    providers = {"GLM": {"latency": {"gamma": {"mean": mean_s, "shape": 1}}, "concurrency": 1_000_000}}
-    scenario = a_scenario(providers=providers, load=load, retry={"max_attempts": 1})
-    caps = Caps(total=servers, session=1_000_000, tools={}, providers={})
-    config = PolicyConfig(caps=caps, timeouts=Timeouts(call_s=FOREVER_S))
-    calls = simulate(scenario, config, seed=11, client_timeout_s=FOREVER_S).calls
-    steady = sorted((call for call in calls if call.intended_at >= warm_up_s), key=lambda call: call.intended_at)
-    refused = np.array([call.outcome is Outcome.OVER_CAPACITY for call in steady], dtype=float)
-    means = np.array([batch.mean() for batch in np.array_split(refused, BATCHES)])
-    width = t.ppf(1 - 0.01 / (2 * len(LOSS_POINTS)), BATCHES - 1) * means.std(ddof=1) / math.sqrt(BATCHES)
-    assert abs(means.mean() - erlang_b(servers, offered)) < width
+    assert [session for _, session in acked] == ["one-0", "one-0", "one-0"]

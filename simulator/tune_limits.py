@@ -1,0 +1,120 @@
+"""Limits that a recommendation must keep: the largest cap of a scope, or a bound on what the model predicts."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from reference_daemon.policy.config import PolicyConfig
+from reference_daemon.policy.errors import HarnessError
+from scenarios.model import Scenario
+from simulator.figures import FIGURES
+from simulator.model_settings import caps_of
+from simulator.replications import Interval
+
+_SCOPES: Final = ("global", "session", "tool:", "provider:")
+
+
+class LimitError(HarnessError):
+    """A limit cannot be understood."""
+
+    exit_code = 2
+
+    def __init__(self, text: str, rule: str) -> None:
+        """Keep what was given and what was expected."""
+        super().__init__(text, rule)
+        self.text, self.rule = text, rule
+
+    def __str__(self) -> str:
+        """Name both."""
+        return f"--limit {self.text}: {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound on a figure's mean.
+
+    Attributes:
+        figure: Name of the figure.
+        value: The bound.
+        at_least: Whether the figure must not be below it; else it must not be above.
+    """
+
+    figure: str
+    value: float
+    at_least: bool
+
+    def excess(self, mean: float) -> float:
+        """Return by how much a mean breaks the bound; 0 or less if it keeps it, infinity for a mean of nothing."""
+        excess = self.value - mean if self.at_least else mean - self.value
+        return math.inf if math.isnan(excess) else excess
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"{self.figure} {'at least' if self.at_least else 'at most'} {self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All limits of a tuning.
+
+    Attributes:
+        caps: Largest cap, by scope: `global`, `session`, `tool:NAME`, `provider:NAME`.
+        bounds: On the figures.
+    """
+
+    caps: Mapping[str, int]
+    bounds: tuple[Bound, ...]
+
+    def kept_by(self, means: Mapping[str, Interval], config: PolicyConfig) -> bool:
+        """Return whether settings with these figures keep everything."""
+        return all(excess <= 0.0 for excess in self.excesses(means, config).values())
+
+    def excesses(self, means: Mapping[str, Interval], config: PolicyConfig) -> dict[str, float]:
+        """Return by how much each limit is broken, by its words; 0 or less if it is kept."""
+        caps = caps_of(config)
+        found = {f"{scope} at most {most}": caps.get(scope, math.inf) - most for scope, most in self.caps.items()}
+        return found | {str(bound): bound.excess(means[bound.figure].mean) for bound in self.bounds}
+
+
+def read_limits(texts: Iterable[str], scenario: Scenario) -> Limits:
+    """Read limits such as `p95_s=120`, `success_rate=0.95`, `global=12`, `provider:GLM=4`.
+
+    `provider-concurrency=N` is the largest cap of every provider of the scenario.
+
+    Raises:
+        LimitError: One is none; it says what was expected.
+    """
+    caps: dict[str, int] = {}
+    bounds: list[Bound] = []
+    for text in texts:
+        name, equals, given = text.partition("=")
+        value = _number(text, given) if equals else _refuse(text, "must be NAME=VALUE")
+        if name == "provider-concurrency":
+            caps |= {f"provider:{provider}": _cap(text, value) for provider in scenario.providers}
+        elif name.startswith(_SCOPES):
+            caps[name] = _cap(text, value)
+        elif name in FIGURES and FIGURES[name].better:
+            bounds.append(Bound(name, value, FIGURES[name].better == "more"))
+        else:
+            known = ", ".join(figure for figure, what in FIGURES.items() if what.better)
+            _refuse(text, f"NAME must be global, session, tool:NAME, provider:NAME, provider-concurrency, or {known}")
+    return Limits(caps, tuple(bounds))
+
+
+def _number(text: str, given: str) -> float:
+    try:
+        value = float(given)
+    except ValueError:
+        return _refuse(text, "VALUE must be a number")
+    return value if abs(value) < float("inf") else _refuse(text, "VALUE must be finite")
+
+
+def _cap(text: str, value: float) -> int:
+    if value < 1 or value != int(value):
+        _refuse(text, "a cap must be a whole number of at least 1")
+    return int(value)
+
+
+def _refuse(text: str, rule: str) -> float:
+    raise LimitError(text, rule)

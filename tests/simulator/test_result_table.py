@@ -1,0 +1,71 @@
+"""Figures as people read them."""
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from simulator.figures import FIGURES
+from simulator.replications import Interval
+from simulator.result_table import ends, figure_table, number, with_interval
+from simulator.screen import Screen, span
+
+SURE = Interval(0.5, 0.4, 0.6, 4)
+SINGLE = Interval(0.5, -math.inf, math.inf, 1)
+NONE = Interval(math.nan, -math.inf, math.inf, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("success_rate", 0.98765, "98.77 %"),
+        ("p95_s", 61.25, "61.2 s"),
+        ("goodput_per_s", 0.08123, "0.0812 /s"),
+        ("calls", 12345.0, "12345"),
+        ("attempts_per_call", 1.0512, "1.05"),
+        ("p95_s", math.nan, "–"),
+    ],
+)
+def test_a_value_has_its_unit(name: str, value: float, text: str) -> None:
+    """Shares are per cent, seconds have one digit, and what is unknown is a dash."""
+    assert number(value, FIGURES[name]) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "both"),
+    [(SURE, "50.00 ± 10.00 %", "40.00 to 60.00 %"), (SINGLE, "50.00 %", "?"), (NONE, "–", "–")],
+    ids=["replications", "one", "none"],
+)
+def test_an_interval_is_written_only_if_it_is_known(value: Interval, text: str, both: str) -> None:
+    """One replication gives a value without a width; none gives nothing."""
+    assert with_interval(value, FIGURES["success_rate"]) == text
+    assert ends(value, FIGURES["success_rate"]) == both
+
+
+def test_the_table_says_what_each_figure_means() -> None:
+    """Name, mean, interval and meaning stand in one row."""
+    console = Console(file=io.StringIO(), width=160)
+    console.print(figure_table({"success_rate": SURE}))
+    assert isinstance(console.file, io.StringIO)
+    row = console.file.getvalue().splitlines()[1]
+    assert row.split("  ")[0] == "success_rate"
+    assert "40.00 to 60.00 %" in row
+    assert FIGURES["success_rate"].meaning in row
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (100.0, "2 min"), (3600.0, "60 min"), (9000.0, "2.5 h")])
+def test_a_time_for_people(seconds: float, text: str) -> None:
+    """Seconds, minutes and hours, each while it is handy."""
+    assert span(seconds) == text
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    """What begins is a line; progress between is not, unless some seconds have passed."""
+    console = Console(file=io.StringIO(), width=160)
+    with Screen(console) as screen:
+        screen.say("begun")
+        screen.progress("1 of 9")
+    assert isinstance(console.file, io.StringIO)
+    (line,) = console.file.getvalue().splitlines()
+    assert line.endswith("begun")
