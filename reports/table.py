@@ -7,7 +7,6 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from scenarios.history import Call, Outcome
 
@@ -117,17 +116,18 @@ def table_of(calls: Sequence[Call]) -> CallTable:
     )
 
 
-def _floats(calls: Iterable[Call], column: str) -> Floats:
+def _floats(calls: Sequence[Call], column: str) -> Floats:
     values = map(attrgetter(column), calls)
-    return np.fromiter((np.nan if value is None else value for value in values), dtype=np.float64)
+    return np.fromiter((np.nan if value is None else value for value in values), dtype=np.float64, count=len(calls))
 
 
 def _labels(calls: Iterable[Call], column: str) -> Labels:
-    return labels_of(None if value is None else str(value) for value in map(attrgetter(column), calls))
+    return labels_of(map(attrgetter(column), calls))
 
 
 def labels_of(names: Iterable[str | None]) -> Labels:
     """Turn names into a column."""
-    values = np.array(list(names), dtype=object)
-    codes, names = pd.factorize(values)
-    return Labels(codes.astype(np.int32), tuple(str(name) for name in names))
+    known: dict[str | None, int] = {None: NOBODY}
+    # One pass without a copy of the names: of a million there are few different ones.
+    codes = np.fromiter((known.setdefault(name, len(known) - 1) for name in names), dtype=np.int32)
+    return Labels(codes, tuple(str(name) for name in known if name is not None))

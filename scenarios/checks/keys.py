@@ -267,7 +267,8 @@ def _payloads(history: History, request: Request, requests: list[Request]) -> di
     unseen = len([each for each in ran if each.terminal is None])
     unseen += len([each for each in same if each.sent.op == "call_tool" and each.first is None])
     replays = {each.terminal.payload_hash: each.terminal for each in same if each.terminal and each.terminal.replayed}
-    answers += [*replays.values()][:unseen]
+    seen = {answer.payload_hash for answer in answers}
+    answers += [replay for payload, replay in replays.items() if payload not in seen][:unseen]
     known = {answer.payload_hash: answer for answer in answers}
     return {} if None in known else known
 

@@ -10,7 +10,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
+from reports.gate_page import gate_page
+from reports.study import Bars, HeatMap, Section, Study, Table
+from reports.study_page import write_study
 from scenarios.record import Record
+from scenarios.verdict import Verdict
 from tests.reports.browsing import browser_path, write_chaos_report
 
 pytestmark = [
@@ -51,14 +55,14 @@ class Desk:
             self.seen[key] = await self.open(width, scheme)
         return self.seen[key]
 
-    async def open(self, width: int, scheme: Scheme = "light") -> Opened:
+    async def open(self, width: int, scheme: Scheme = "light", path: Path | None = None) -> Opened:
         """Open the page in a window of its own."""
         context = await self.browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         opened = Opened(await context.new_page())
         opened.page.on("request", lambda request: opened.requests.append(request.url))
         opened.page.on("console", lambda message: opened.complaints.append(message.text))
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-        await opened.page.goto(self.path.as_uri())
+        await opened.page.goto((path or self.path).as_uri())
         return opened
 
 
@@ -183,3 +187,25 @@ async def test_nothing_is_left_of_a_plot_that_is_not_shown(desk: Desk) -> None:
         figures = await page.locator("figure").count()
         assert await page.locator("figure svg:visible").count() == figures
         assert await page.locator(f"figure .{shown} svg:visible").count() == figures
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+async def test_pages_of_studies_and_gates_fit_too(desk: Desk, width: int, tmp_path: Path) -> None:
+    """Long names of settings, long sentences and tables with many columns make no page wider than its window."""
+    long = "EXAI_WS_GLOBAL_MAX_INFLIGHT and EXAI_WS_SESSION_MAX_INFLIGHT"
+    columns = (long, *(f"column {number}" for number in range(9)))
+    table = Table(long, columns, ((long, *range(9)), (long, *(number / 7e5 for number in range(9)))))
+    charts = (
+        Bars("bars", long, "share", (long, "b"), (0.5, 0.25)),
+        HeatMap("map", long, long, long, tuple("abcdefgh"), ("x",), ((1234.5,) * 8,), "s"),
+    )
+    study = Study("sweep", "slow-provider", long, (Section(long, long, (table,), charts),), Verdict.HELD)
+    write_study(tmp_path, study)
+    stage = {"stage": "smoke", "title": long, "verdict": "held", "directory": "smoke", "wall_s": 1.0, "calls": 6}
+    stage |= {"violated": [long], "not_judged": [], "not_carried": [long]}
+    gate = {"verdict": "held", "stages": [stage], "not_run": ["chaos"], "judged_nowhere": [long]}
+    (tmp_path / "gate.html").write_bytes(gate_page(gate, "20260102T030405Z-gate"))
+    for name in ("report.html", "gate.html"):
+        opened = await desk.open(width, path=tmp_path / name)
+        assert opened.complaints == []
+        assert await opened.page.evaluate("document.documentElement.scrollWidth") == width

@@ -1,5 +1,6 @@
 """The command that makes a report again."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,53 @@ def test_a_folder_without_a_run_is_wrong_usage(app: typer.Typer, tmp_path: Path)
     assert result.exit_code == 2
     assert EVENTS in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+class TestBaseline:
+    @pytest.fixture
+    def other_dir(self, run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Return the directory of another run of the same thing."""
+        return Path(shutil.copytree(run_dir, tmp_path_factory.mktemp("other") / "run"))
+
+    def test_a_comparison_is_printed_and_decides(
+        self,
+        app: typer.Typer,
+        run_dir: Path,
+        other_dir: Path,
+        make_judgement: Callable[..., Judgement],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Six calls held what was expected, but say nothing against a baseline: undecided, and it is said."""
+        monkeypatch.setattr("scenarios.checks.judge.judge", lambda *_: make_judgement())
+        result = CliRunner().invoke(
+            app, ["report", str(run_dir), "--baseline", str(other_dir), "--limit", "p95=20%"], standalone_mode=False
+        )
+        assert result.return_value == Verdict.UNDECIDED.exit_code
+        assert "undecided: 0 of 0 measures are worse than in smoke-sequential" in result.output
+        assert (run_dir / "plots" / "baseline.png").exists()
+        assert not (other_dir / "report.html").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--limit", "p95=20%"], "--baseline is missing"),
+            (["--baseline", "OTHER", "--limit", "p42=1"], "none of p50"),
+            (["--baseline", "SELF"], "no baseline of its own"),
+        ],
+    )
+    def test_wrong_usage_is_refused(
+        self, app: typer.Typer, run_dir: Path, other_dir: Path, options: list[str], words: str
+    ) -> None:
+        """Nothing is written when the comparison cannot be what was meant."""
+        paths = {"OTHER": str(other_dir), "SELF": str(run_dir)}
+        result = CliRunner().invoke(app, ["report", str(run_dir), *(paths.get(each, each) for each in options)])
+        assert result.exit_code == 2
+        assert words in " ".join(result.output.split())
+        assert not (run_dir / "report.html").exists()
+
+    def test_a_folder_without_a_run_is_no_baseline(self, app: typer.Typer, run_dir: Path, tmp_path: Path) -> None:
+        """The message names the file that is missing."""
+        (empty := tmp_path / "empty").mkdir()
+        result = CliRunner().invoke(app, ["report", str(run_dir), "--baseline", str(empty)])
+        assert result.exit_code == 2
+        assert "events.jsonl" in result.output

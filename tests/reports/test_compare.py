@@ -109,7 +109,7 @@ def test_a_slower_provider_is_told_with_its_interval(seed: int) -> None:
     """Almost twice as slow: the median of all calls is worse, by at least the interval's lower end."""
     comparison = compare(side(simulated(100 + seed, 36.0)), side(simulated(200 + seed)))
     assert comparison.verdict is Verdict.VIOLATED
-    (median,) = [each for each in comparison.results if each.name == "p50, all tools"]
+    (median,) = [each for each in comparison.results if each.name == "p50 (all tools)"]
     assert median.verdict is Verdict.VIOLATED
     assert median.low is not None
     assert median.change is not None
@@ -120,9 +120,9 @@ def test_a_slower_provider_is_told_with_its_interval(seed: int) -> None:
 def test_a_failing_provider_is_told_for_its_tools() -> None:
     """Failures are rates: they have a limit of their own, in points of a hundred calls."""
     comparison = compare(side(simulated(1, errors=0.3)), side(simulated(2)))
-    assert verdicts(comparison)["failed, all tools"] is Verdict.VIOLATED
-    assert verdicts(comparison)["failed, analyze"] is Verdict.VIOLATED
-    assert verdicts(comparison)["failed, kimi_chat_with_tools"] is Verdict.HELD
+    assert verdicts(comparison)["failed (all tools)"] is Verdict.VIOLATED
+    assert verdicts(comparison)["failed (analyze)"] is Verdict.VIOLATED
+    assert verdicts(comparison)["failed (kimi_chat_with_tools)"] is Verdict.HELD
 
 
 def test_what_got_better_is_not_worse() -> None:
@@ -283,7 +283,7 @@ def test_the_report_shows_the_comparison(
         assert "seed: 200, now 100" in text
     suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 - written above
     failed = [case.get("name") for case in suite if case.find("failure") is not None]
-    assert "p50, all tools" in failed
+    assert "p50 (all tools)" in failed
     assert (tmp_path / "plots" / "baseline.svg").exists()
 
 
@@ -300,7 +300,7 @@ def test_both_distributions_are_drawn(make_judgement: Callable[..., Judgement], 
     table = table_of(record.calls)
     story = story_of(record, summarize(record, make_judgement(), table), table, table_of(baseline.calls))
     labels = [line.get_label() for line in draw_against(story, layout).axes[0].lines]
-    assert labels == [f"baseline (n = {len(baseline.calls)})", f"this run (n = {len(record.calls)})"]
+    assert labels == [f"this run (n = {len(record.calls)})", f"baseline (n = {len(baseline.calls)})"]
 
 
 def test_calls_that_never_ended_are_failures(calls: list[Call], a_run: Callable[..., Run]) -> None:
@@ -311,5 +311,5 @@ def test_calls_that_never_ended_are_failures(calls: list[Call], a_run: Callable[
         for n, call in enumerate(many)
     ]
     found = verdicts(compare((a_run(), table_of(lost)), (a_run(), table_of(many))))
-    assert found["failed, all tools"] is Verdict.VIOLATED
-    assert found["p50, all tools"] is Verdict.HELD
+    assert found["failed (all tools)"] is Verdict.VIOLATED
+    assert found["p50 (all tools)"] is Verdict.HELD
