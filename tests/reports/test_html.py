@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from reports import html
+from reports.charts.files import Drawn
 from reports.charts.gallery import draw_all
-from reports.story import story_of
+from reports.story import Story, story_of
 from reports.summary import summarize
 from reports.table import table_of
 from scenarios.history import Call
@@ -28,9 +29,19 @@ def page_of(make_judgement: Callable[..., Judgement]) -> PageOf:
         table = table_of(calls)
         record = Record(run, calls, [])
         story = story_of(record, summarize(record, make_judgement(**changes), table), table)
-        return html.render(story, draw_all(story))
+        return html.render(story, drawn(story, f"{run} {calls}"))
 
     return make
+
+
+DRAWN: dict[str, dict[str, Drawn]] = {}
+
+
+def drawn(story: Story, what: str) -> dict[str, Drawn]:
+    """Return the plots of a run and its calls; drawing takes seconds, and these tests are about the page around it."""
+    if what not in DRAWN:
+        DRAWN[what] = draw_all(story)
+    return DRAWN[what]
 
 
 class Page(HTMLParser):
