@@ -216,6 +216,17 @@ class TestAlways:
         assert kept is not None
         assert kept.verdict is verdict
 
+    @pytest.mark.parametrize(("lag_s", "verdict"), [(0.1, VIOLATED), (147.0, UNDECIDED)])
+    def test_a_driver_that_stood_still_accuses_nobody(self, lag_s: float, verdict: Verdict) -> None:
+        """A missed figure violates, unless the load driver was late itself: then the machine may be why."""
+        expect = [{"metric": "calls", "min": 5}]
+        run = record(calls=[a_call()] * 4, schedule_lag_p99_s=lag_s, time_scale=0.05)
+        judgement = judge(a_scenario(expect=expect), run)
+        missed = named(judgement, "calls")
+        assert missed is not None
+        assert missed.verdict is verdict
+        assert ("stood still" in missed.reason) is (verdict is UNDECIDED)
+
     def test_without_a_schedule_there_is_nothing_to_keep(self) -> None:
         """The expectation is left out."""
         assert named(judge(a_scenario(), record()), "schedule_kept") is None
