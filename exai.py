@@ -112,9 +112,11 @@ def _root(
     70 a bug of exai; 130 interrupted.
     """
     if version:
-        from importlib.metadata import version as installed_version
+        from scenarios.version import version as installed
 
-        print(f"exai {installed_version('exai-harness')}")
+        # In parentheses, since a plain checkout has no version but "not installed".
+        found = installed()
+        print(f"exai {found}" if found[:1].isdigit() else f"exai ({found})")
     elif context.invoked_subcommand is None:
         # Status 2, not 0: a pipeline that lost its arguments must not pass.
         print(context.get_help())

@@ -30,6 +30,7 @@ from typing import Any
 import simpy
 
 from reference_daemon.policy.config import Advice, AdviceMode, Caps, PolicyConfig
+from scenarios.history import Outcome
 from scenarios.model import Scenario
 from simulator.engine import simulate
 
@@ -175,7 +176,8 @@ def the_model(load: Load, seed: int, *, advice: Advice, attempts: int = ATTEMPTS
     run = simulate(_scenario(load, attempts), PolicyConfig(caps=caps, advice=advice), seed=seed)
     if history:
         return sum(call.outcome.succeeded for call in run.calls) / len(run.calls)
-    return sum(call.outcome.succeeded for call in run.ended) / len(run.ended)
+    succeeded = {outcome for outcome in Outcome if outcome.succeeded}  # asked once: the peers' rows keep a bool
+    return sum(call.outcome in succeeded for call in run.ended) / len(run.ended)
 
 
 def _scenario(load: Load, attempts: int) -> Scenario:

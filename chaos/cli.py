@@ -96,11 +96,12 @@ def _one(
 
     from chaos.conduct import conduct
     from chaos.drill import Options
-    from chaos.screen import Screen, console_for, print_result
+    from chaos.screen import Screen, print_result
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock
     from reports.summary import summarize, to_json
     from reports.write import write_report
+    from scenarios.console import console_for
     from scenarios.run_directory import RunDirectory
 
     scale = what.scenario.time_scale if time_scale is None else time_scale
@@ -133,9 +134,10 @@ def judge(
     json: Json = False,
 ) -> int:
     """Judge an old run again, by its own scenario and today's rules; writes nothing."""
-    from chaos.screen import console_for, print_result
+    from chaos.screen import print_result
     from reports.summary import summarize, to_json
     from scenarios.checks.judge import judge as judged
+    from scenarios.console import console_for
     from scenarios.load import load_scenario
     from scenarios.record import NoRecordError, read_record
 

@@ -5,7 +5,6 @@ Whatever ends it early, an error of the environment or Ctrl-C, what was seen unt
 
 import asyncio
 import contextlib
-import importlib.metadata
 import platform
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
@@ -30,8 +29,9 @@ from scenarios.model import Scenario
 from scenarios.record import Record
 from scenarios.run import Run
 from scenarios.run_directory import RunDirectory
+from scenarios.version import OURS, version
 
-_PACKAGES: Final = ("exai-harness", "websockets", "openai", "toxiproxy-python")
+_PACKAGES: Final = (OURS, "websockets", "openai", "toxiproxy-python")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,9 +254,4 @@ def _client_defect(name: str | None) -> contextlib.AbstractContextManager[object
 def versions(toxiproxy: str) -> dict[str, str]:
     """Return the version of everything that took part."""
     found = {"Python": platform.python_version(), "Toxiproxy": toxiproxy}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed (run from its source)"
-    return found
+    return found | {name: version(name) for name in _PACKAGES}

@@ -60,9 +60,9 @@ def gate(
 
     from chaos.drill import Options
     from chaos.gate import checked_stage, verdict_of
-    from chaos.screen import console_for
     from chaos.stages import STAGES
     from chaos.toxiproxy_server import ensure_server
+    from scenarios.console import console_for
     from scenarios.run_directory import RunDirectory
 
     wanted = set(stage or [Stage.ALL])
@@ -107,9 +107,10 @@ def _write(directory: RunDirectory, results: list[StageResult], stages: list[str
 
 def _run(name: str, what: Checked, options: Options, parent: Path, *, as_json: bool) -> StageResult:
     from chaos.gate import run_stage
-    from chaos.screen import Screen, console_for, print_result
+    from chaos.screen import Screen, print_result
     from reference_daemon.clock import Clock
     from reports.write import write_report
+    from scenarios.console import console_for
 
     with Screen(console_for(stderr=True), clock=Clock(options.time_scale)) as screen:
         screen.say(f"stage {name}: {what.scenario.title}")
@@ -124,7 +125,7 @@ def _print(results: list[StageResult], stages: list[str], path: Path, nowhere: l
     from rich.markup import escape
 
     from chaos.gate import verdict_of
-    from chaos.screen import COLOURS, console_for
+    from scenarios.console import COLOURS, console_for
 
     console = console_for(stderr=False)
     console.print()

@@ -44,7 +44,7 @@ def prove(
 
     from chaos import prove as proving
     from chaos.defects import DEFECTS, find
-    from chaos.screen import COLOURS, console_for
+    from scenarios.console import COLOURS, console_for
 
     names = list(defect or DEFECTS)
     for name in names:
@@ -70,10 +70,11 @@ def _run(names: list[str], runs_dir: Path, time_scale: float, *, clean: bool, wh
     from chaos import prove as proving
     from chaos.defects import DEFECTS
     from chaos.drill import Options
-    from chaos.screen import Screen, console_for
+    from chaos.screen import Screen
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock
     from reports.write import write_report
+    from scenarios.console import console_for
     from scenarios.run_directory import RunDirectory
 
     with Screen(console_for(stderr=True), clock=Clock(time_scale)) as screen:

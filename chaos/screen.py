@@ -14,24 +14,15 @@ from rich.text import Text
 
 from chaos.runner import Load
 from reference_daemon.clock import Clock
+from scenarios.console import COLOURS
 from scenarios.history import Call
 from scenarios.record import Record
 from scenarios.verdict import Judgement, Verdict
-
-COLOURS: Final = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
-_LOG_WIDTH: Final = 120
-"""Columns where the output is no terminal, so that nothing is folded in a log."""
 
 _LINE_EVERY_S: Final = 5.0
 """Wall seconds between two lines of progress where there is no live line."""
 
 _SHOWN_VIOLATIONS: Final = 3
-
-
-def console_for(*, stderr: bool) -> Console:
-    """Return a console that folds lines at a terminal's edge and nowhere else."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_LOG_WIDTH)
 
 
 class Screen:

@@ -25,8 +25,9 @@ def report(
     limit: Annotated[
         list[str] | None,
         typer.Option(
-            help="Least change that counts as worse, as p95=20%; repeatable, of p50, p95, p99 (of the latency before), "
-            "failed, timed_out, retried (of all calls).",
+            metavar="MEASURE=LEAST",
+            help="Least change that counts as worse; repeatable. Of the latency before: p50=10%, p95=10%, p99=20% if "
+            "not given, and never less than 0.5 s. Of all calls: failed=2%, timed_out=2%, retried=5%.",
         ),
     ] = None,
 ) -> int:
@@ -34,6 +35,8 @@ def report(
 
     Reads `calls.parquet`, `events.jsonl` and `scenario.yaml` of the run; changes nothing but the report. With a
     baseline, something is worse if its interval says so and if it passes its limit.
+
+    Exit status: 0 held; 1 violated, or worse than the baseline; 2 no run, or no limit; 3 undecided.
     """
     from reports.comparison import limits_of
     from reports.write import Against, write_report
@@ -46,6 +49,9 @@ def report(
         raise typer.BadParameter("a limit is one of a comparison: --baseline is missing", param_hint="--limit")
     if baseline is not None and baseline.resolve() == run_dir.resolve():
         raise typer.BadParameter("a run is no baseline of its own", param_hint="--baseline")
+    _refuse_study(run_dir, "RUN_DIR")
+    if baseline is not None:
+        _refuse_study(baseline, "--baseline")
     try:
         limits = limits_of(limit or [])
         record = read_record(run_dir)
@@ -58,6 +64,17 @@ def report(
         _print(summary.baseline)
     print(f"{summary.verdict}: {run_dir / 'report.html'}")
     return summary.verdict.exit_code
+
+
+def _refuse_study(directory: Path, named: str) -> None:
+    """Say of a directory of a study, which holds no run itself, where its runs are."""
+    from scenarios.record import EVENTS
+
+    if (directory / EVENTS).exists() or not (directory / "summary.json").exists():
+        return  # a run; or nothing of ours, and the reader says what is missing
+    runs = [str(path.parent) for path in sorted(directory.glob(f"*/{EVENTS}"))]
+    where = f"its runs are {', '.join(runs)}" if runs else "it keeps no runs"
+    raise typer.BadParameter(f"{directory} is a study and no run: {where}", param_hint=named)
 
 
 def _print(comparison: Comparison) -> None:

@@ -10,6 +10,9 @@ from scenarios.verdict import ExpectationResult, Verdict
 LEAST_S: Final = 0.5
 """A latency that grew by less, in seconds, is no regression, whatever its share: nobody would notice."""
 
+MUCH: Final = 10.0
+"""Of a latency, the share from which on nobody needs to know how much more exactly: 1000 %."""
+
 Measure = Literal["p50", "p95", "p99", "failed", "timed_out", "retried"]
 
 QUANTILES: Final[Mapping[Measure, float]] = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -127,16 +130,33 @@ class Comparison:
 
 def percent(change: float, measure: Measure) -> str:
     """Write a change: of a latency in percent of the baseline's, of a rate in points of a hundred calls."""
-    return f"{100 * change:.3g} {'%' if measure in QUANTILES else 'points'}"
+    if _much(change, measure):
+        return f"over {100 * MUCH:g} %"
+    return f"{_hundredths(change)} {'%' if measure in QUANTILES else 'points'}"
 
 
 def change(compared: Compared) -> str:
     """Write a change with its interval; an end that so few calls do not show is open."""
     if compared.change is None:
         return "–"
-    low, high = ("?" if end is None else f"{100 * end:+.3g}" for end in (compared.low, compared.high))
-    sign = "+" if compared.change >= 0 else ""
+    low, high = (_end(end, compared.measure) for end in (compared.low, compared.high))
+    sign = "+" if compared.change >= 0 and not _much(compared.change, compared.measure) else ""
     return f"{sign}{percent(compared.change, compared.measure)} ({low} to {high})"
+
+
+def _end(end: float | None, measure: Measure) -> str:
+    if end is None:
+        return "?"
+    return f"over {100 * MUCH:g}" if _much(end, measure) else f"{'+' if end >= 0 else ''}{_hundredths(end)}"
+
+
+def _hundredths(share: float) -> str:
+    """Write a share as a number of hundredths, never with an exponent for a big one."""
+    return f"{100 * share:.0f}" if abs(share) >= 1 else f"{100 * share:.3g}"
+
+
+def _much(change: float, measure: Measure) -> bool:
+    return measure in QUANTILES and change > MUCH
 
 
 def told(comparison: Comparison) -> list[str]:

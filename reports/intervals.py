@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
-from scipy.special import ndtri
-
-from reports.stats import first_rank
 from reports.table import Floats
+from scenarios.checks.intervals import ranks, wilson
+
+SHORTEST_S: Final = 0.001
+"""Of a latency of less, as a model's local tools and refusals have, no share is computed: it counts as this much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,8 @@ def share_interval(hits: int, n: int, divisor: float, tail: float) -> Interval:
         n: Calls in all; at least 1.
         divisor: How many of them are worth one independent call.
         tail: Chance left out on each side.
-
-    Source: E. Wilson, "Probable Inference", JASA 22, 1927.
     """
-    share, worth, z2 = hits / n, n / divisor, float(ndtri(tail)) ** 2
-    middle = (share + z2 / (2 * worth)) / (1 + z2 / worth)
-    half = math.sqrt(z2 * (share * (1 - share) / worth + z2 / (4 * worth**2))) / (1 + z2 / worth)
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+    return Interval(hits / n, *wilson(hits, n, divisor=divisor, tail=tail))
 
 
 def quantile_interval(ordered: Floats, q: float, divisor: float, tail: float) -> Interval:
@@ -42,7 +38,7 @@ def quantile_interval(ordered: Floats, q: float, divisor: float, tail: float) ->
     The ranks of the ends are those of so many independent calls, read at the same share of all calls.
     """
     n, few = len(ordered), max(1, int(len(ordered) / divisor))
-    low, high = first_rank(few, q, tail) - 1, first_rank(few, q, 1 - tail)
+    low, high = ranks(few, q, tail)
     return Interval(
         float(ordered[max(0, math.ceil(q * n) - 1)]),
         float(ordered[int(low / few * n)]) if low >= 0 else -math.inf,
@@ -65,17 +61,17 @@ def difference(now: Interval, before: Interval) -> Interval:
 
 
 def ratio(now: Interval, before: Interval) -> Interval:
-    """Return by which share of `before` it is more now; all values must be above 0 or an end infinite."""
+    """Return by which share of `before` a latency is more now; what is below a millisecond counts as one."""
     change = difference(_log(now), _log(before))
-    return Interval(*(math.expm1(min(end, _BIGGEST)) for end in (change.value, change.low, change.high)))
+    ends = (change.value, change.low, change.high)
+    return Interval(*(math.expm1(end) if end < _BIGGEST else math.inf for end in ends))
 
 
-_BIGGEST = 700.0
+_BIGGEST: Final = 700.0
 """Logarithm of about the biggest number there is."""
 
 
 def _log(interval: Interval) -> Interval:
     ends = (interval.value, interval.low, interval.high)
-    with np.errstate(divide="ignore"):
-        value, low, high = (float(np.log(max(end, 0.0))) for end in ends)
-    return Interval(value, low, high)
+    # An end that is not shown stays so.
+    return Interval(*(end if math.isinf(end) else math.log(max(end, SHORTEST_S)) for end in ends))

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from reports.comparison import LEAST_S, QUANTILES, Compared, Measure, percent
+from reports.comparison import LEAST_S, MUCH, QUANTILES, Compared, Measure, percent
 from reports.intervals import Interval
 from scenarios.verdict import Verdict
 
@@ -58,7 +58,7 @@ def _shown(end: float) -> float | None:
 def _verdict(measure: Measure, seen: Change, limit: float) -> tuple[Verdict, str]:
     change = seen.change
     words = f"{_value(seen.before.value, measure)} before, {_value(seen.now.value, measure)} now"
-    if _shown(change.value) is None or _shown(change.low) is None:
+    if _shown(change.low) is None:
         return Verdict.UNDECIDED, f"{words}; so few calls show no change, however big"
     if change.low <= 0.0:
         most = _shown(change.high)
@@ -68,7 +68,7 @@ def _verdict(measure: Measure, seen: Change, limit: float) -> tuple[Verdict, str
         return Verdict.HELD, f"{words}; worse, but by less than the limit"
     return (
         Verdict.VIOLATED,
-        f"{words}; worse by {percent(change.value, measure)}, at least {percent(change.low, measure)}",
+        f"{words}; worse by {percent(change.value, measure)}, at least {percent(min(change.low, MUCH), measure)}",
     )
 
 

@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import Final
 
-from reports.comparison import Compared
+from reports.comparison import Compared, Comparison
 from reports.study import Study
 from reports.summary import NotJudged, Summary
 from scenarios.verdict import ExpectationResult, InvariantResult, Verdict, Violation
@@ -23,8 +23,8 @@ def to_junit(summary: Summary) -> bytes:
         ET.SubElement(properties, "property", name=name, value=_clean(str(value)))
     for expectation in summary.expectations:
         _add_expectation(suite, expectation)
-    for compared in summary.baseline.results if summary.baseline else ():
-        _add_compared(suite, compared)
+    if summary.baseline is not None:
+        _add_baseline(suite, summary.baseline)
     for rule in summary.invariants:
         _add_rule(suite, rule)
     for left_out in summary.not_judged:
@@ -56,6 +56,15 @@ def _add_expectation(suite: ET.Element, result: ExpectationResult) -> None:
     value = "nothing was seen" if result.value is None else f"{result.value:.6g}"
     details = f"{result.reason}\nseen: {value}\nallowed: {result.limit}"
     _say(case, result.verdict, result.reason, details)
+
+
+def _add_baseline(suite: ET.Element, comparison: Comparison) -> None:
+    """Add a case for each measure; a comparison that decides nothing at all is an error, as it is for the command."""
+    if comparison.verdict is Verdict.UNDECIDED:
+        why = "nothing could be compared with the baseline"
+        _say(_case(suite, "baseline", "comparison"), comparison.verdict, why, why)
+    for compared in comparison.results:
+        _add_compared(suite, compared)
 
 
 def _add_compared(suite: ET.Element, compared: Compared) -> None:

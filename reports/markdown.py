@@ -7,7 +7,8 @@ from typing import Final
 
 from reports.cells import shown
 from reports.comparison import Comparison, change, percent, told
-from reports.stats import Estimate, Quantiles
+from reports.page import estimate, seconds, value
+from reports.stats import Quantiles
 from reports.study import Cell, Study
 from reports.summary import Summary
 from scenarios.verdict import ExpectationResult, InvariantResult, Verdict, Violation
@@ -41,8 +42,8 @@ def study_to_markdown(study: Study) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
 
-def _cell(value: Cell) -> str:
-    return _SIGNS[value] if isinstance(value, Verdict) else shown(value)
+def _cell(cell: Cell) -> str:
+    return _SIGNS[cell] if isinstance(cell, Verdict) else shown(cell)
 
 
 def _head(summary: Summary) -> str:
@@ -66,21 +67,12 @@ def _head(summary: Summary) -> str:
 
 def _expectations(results: Iterable[ExpectationResult]) -> str:
     rows = [
-        (_SIGNS[result.verdict], result.name, _value(result), result.limit, result.reason)
+        (_SIGNS[result.verdict], result.name, value(result), result.limit, result.reason)
         for result in sorted(results, key=lambda each: each.verdict is Verdict.HELD)
     ]
     if not rows:
         return "Nothing was expected, so nothing was decided."
     return _table("### Expectations", ("Verdict", "Expectation", "Seen", "Allowed", "Why"), rows)
-
-
-def _value(result: ExpectationResult) -> str:
-    if result.value is None:
-        return "–"
-    if result.low is None and result.high is None:
-        return f"{result.value:.4g}"
-    low, high = ("?" if end is None else f"{end:.4g}" for end in (result.low, result.high))
-    return f"{result.value:.4g} ({low} to {high})"
 
 
 def _baseline(comparison: Comparison) -> str:
@@ -124,8 +116,8 @@ def _latencies(quantiles: Iterable[Quantiles]) -> str:
             row.tool,
             str(row.n),
             str(row.never_ended),
-            *map(_estimate, (row.p50, row.p95, row.p99)),
-            "–" if row.max_s is None else f"{row.max_s:.1f}",
+            *map(estimate, (row.p50, row.p95, row.p99)),
+            seconds(row.max_s),
         )
         for row in quantiles
     ]
@@ -133,13 +125,6 @@ def _latencies(quantiles: Iterable[Quantiles]) -> str:
         return "No call was made, so there is no latency."
     head = ("Phase", "Tool", "Ended", "Never ended", "P50, s", "P95, s", "P99, s", "Slowest, s")
     return _table("### Latency from the intended start, with 95 % intervals", head, rows)
-
-
-def _estimate(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    low, high = ("?" if end is None else f"{end:.1f}" for end in (estimate.low_s, estimate.high_s))
-    return f"{estimate.value_s:.1f} ({low} to {high})"
 
 
 def _ends(summary: Summary) -> str:

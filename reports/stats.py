@@ -3,15 +3,11 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-from scipy.special import bdtr
 
 from reports.table import CallTable, Floats, Labels, Mask
-
-TAIL: Final = 0.025
-"""Chance that a 95 % interval leaves out on each side."""
+from scenarios.checks.intervals import ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,31 +57,17 @@ class Quantiles:
 def estimate(ordered: Floats, q: float) -> Estimate | None:
     """Return the smallest of `ordered` that at least the share `q` of them does not exceed, with its interval.
 
-    Nothing is interpolated: the P95 of few calls is the slowest of them. The number of values below the true
-    quantile is binomial, whatever their distribution; so the interval's ends are values, too.
+    Nothing is interpolated: the P95 of few calls is the slowest of them.
     """
     n = len(ordered)
     if n == 0:
         return None
-    low = first_rank(n, q, TAIL) - 1
-    high = first_rank(n, q, 1 - TAIL)
+    low, high = ranks(n, q)
     return Estimate(
         value_s=float(ordered[max(0, math.ceil(q * n) - 1)]),
         low_s=float(ordered[low]) if low >= 0 else None,
         high_s=float(ordered[high]) if high < n else None,
     )
-
-
-def first_rank(n: int, q: float, chance: float) -> int:
-    """Return the smallest rank below which the true quantile has at least that chance to lie; at most `n`."""
-    first, last = 0, n
-    while first < last:
-        middle = (first + last) // 2
-        if bdtr(middle, n, q) >= chance:
-            last = middle
-        else:
-            first = middle + 1
-    return first
 
 
 def by_phase_and_tool(table: CallTable) -> tuple[Quantiles, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports import html
-from reports.charts.gallery import draw_all
+from reports.charts.gallery import BASELINE, draw_all
 from reports.compare import compare
 from reports.comparison import Measure
 from reports.junit import to_junit
@@ -14,7 +14,7 @@ from reports.story import story_of
 from reports.summary import Summary, summarize, to_json
 from reports.table import CallTable, table_of
 from scenarios.record import Record
-from scenarios.run_directory import write_whole
+from scenarios.run_directory import RunDirectoryError, write_whole
 from scenarios.verdict import Judgement
 
 
@@ -44,7 +44,19 @@ def write_report(directory: Path, record: Record, judgement: Judgement, against:
     summary = summarize(record, judgement, table, comparison)
     for name, content in _files(summary, record, table, before):
         write_whole(directory / name, content)
+    if against is None:
+        _forget_baseline(directory)
     return summary
+
+
+def _forget_baseline(directory: Path) -> None:
+    """Take away the plots of an earlier comparison: no page shows them any more."""
+    for suffix in ("svg", "png"):
+        path = directory / "plots" / f"{BASELINE}.{suffix}"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunDirectoryError.of(path, error) from error
 
 
 def _files(

@@ -87,6 +87,14 @@ class RunDirectory:
         write_whole(path, content)
         return path
 
+    def discard(self) -> None:
+        """Take it away if nothing was written into it, since a run that was broken off has no result."""
+        try:
+            self.logs.rmdir()
+            self.path.rmdir()
+        except OSError:
+            return  # something is in it: somebody may want to read that
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file, and its folder if there is none; who reads it sees the old one or the whole new one.

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, count, cycle, takewhile
+from itertools import accumulate, count, cycle, repeat, starmap, takewhile
 from random import Random
 from typing import Final
 
@@ -121,8 +121,8 @@ class Workload:
 
         That is all that a model needs while it runs; the texts that make up the rest cost more than the choices.
         """
-        choices = [_choices(phase, client, self._seed) for phase, _, client in self._open]
-        return ((at, index, *next(choices[index])) for at, index in self._moments())
+        phases = [self._choices_of(index) for index in range(len(self._open))]
+        return phases[0] if len(phases) == 1 else heapq.merge(*phases)  # no two are equal: each has its own index
 
     def open_phases(self) -> list[Phase]:
         """Return the open phases, in the order of their numbers."""
@@ -155,17 +155,18 @@ class Workload:
 
     @cached_property
     def _open_count(self) -> int:
-        return sum(1 for _ in self._moments())
+        return sum(1 for index in range(len(self._open)) for _ in self._moments_of(index))
 
-    def _moments(self) -> Iterator[tuple[float, int]]:
-        """Return moment and index of the phase of each open call, in order."""
-        if len(self._open) == 1:
-            return self._moments_of(0)
-        return heapq.merge(*(self._moments_of(index) for index in range(len(self._open))))
+    def _choices_of(self, index: int) -> Iterator[tuple[float, int, int, str, float]]:
+        """Return the choices of one phase. They are zipped: a model takes half of its arrivals' time to draw them."""
+        phase, _, client = self._open[index]
+        clients = cycle(range(client, client + phase.clients))
+        return zip(self._moments_of(index), repeat(index), clients, *_choices(phase, self._seed))
 
-    def _moments_of(self, index: int) -> Iterator[tuple[float, int]]:
+    def _moments_of(self, index: int) -> Iterator[float]:
         phase, start, _ = self._open[index]
-        return ((start + moment, index) for moment in _arrivals(phase, _chance(self._seed, phase, "arrivals")))
+        moments = _arrivals(phase, _chance(self._seed, phase, "arrivals"))
+        return (start + moment for moment in moments) if start else moments
 
 
 def arguments(call: PlannedCall) -> dict[str, object]:
@@ -220,15 +221,20 @@ def _steps(gap: float, duration: float) -> Iterator[float]:
     return takewhile(lambda moment: moment < duration, (step * gap for step in count()))
 
 
-def _choices(phase: Phase, client: int, seed: int) -> Iterator[tuple[int, str, float]]:
-    """Return client, tool and draw of a phase's calls, without an end."""
-    tools, draws = _chance(seed, phase, "tools").random, _chance(seed, phase, "draws").random
-    pick = _picker(phase)
+def _choices(phase: Phase, seed: int) -> tuple[Iterator[str], Iterator[float]]:
+    """Return the tools and the draws of a phase's calls, without an end."""
     same = _same_work(phase, seed)
-    turns = cycle(range(client, client + phase.clients))
-    if same is None:
-        return ((turn, pick(tools(), number), draws()) for number, turn in enumerate(turns))
-    return ((turn, same.tool or pick(tools(), number), same.draw) for number, turn in enumerate(turns))
+    draws = _draws(_chance(seed, phase, "draws")) if same is None else repeat(same.draw)
+    if same is not None and same.tool is not None:
+        return repeat(same.tool), draws
+    if phase.sequence is not None:
+        return cycle(phase.sequence), draws
+    return map(_picker(phase), _draws(_chance(seed, phase, "tools")), count()), draws
+
+
+def _draws(chance: Random) -> Iterator[float]:
+    """Return the numbers that a stream of chance draws from [0, 1), without an end."""
+    return starmap(chance.random, repeat(()))
 
 
 def _names(phase: Phase, seed: int) -> Iterator[tuple[str | None, str, str]]:

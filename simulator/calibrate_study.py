@@ -55,7 +55,11 @@ def study_of(calibration: Calibration, *, name: str, sources: Iterable[str], set
 def headline(calibration: Calibration) -> str:
     """Say in one sentence what was learned."""
     named = ", ".join(f"{group.name} {group.choice.name}" for group in calibration.groups)
-    cut = sum(group.times.cut.size for group in calibration.groups if group.tool is not None)
+    # The group of a provider's other tools has the calls of all of its tools.
+    pooled = {group.provider for group in calibration.groups if group.tool is None}
+    cut = sum(
+        group.times.cut.size for group in calibration.groups if group.tool is None or group.provider not in pooled
+    )
     return f"{calibration.calls} calls in {calibration.span_s:.0f} s: {named}; {cut} durations count as cut."
 
 
@@ -99,21 +103,10 @@ def _fits_section(calibration: Calibration) -> Section:
         "Two parameters each, by maximum likelihood, with the cut durations as right-censored. The fit test is the "
         "largest distance to the Kaplan-Meier estimate; its chance comes from a parametric bootstrap that cuts and "
         f"fits each sample anew. Chosen is the smallest AIC among those with a chance of {SIGNIFICANCE:g} or more; the "
-        "times themselves (empirical, which has no likelihood to compare) where there is none."
+        "times themselves (empirical, which has no likelihood to compare) where there is none; times that are all one "
+        "are a constant."
     )
-    columns = (
-        "calls of",
-        "distribution",
-        "ended",
-        "cut",
-        "AIC",
-        "distance",
-        "chance",
-        "P50 in s",
-        "P95 in s",
-        "chosen",
-    )
-    tables = [Table("Every distribution", columns, rows)]
+    tables = [Table("Every distribution", _FIT_COLUMNS, rows)]
     if calibration.pooled:
         small = tuple((name, number) for name, number in calibration.pooled.items())
         tables.append(Table("Too few calls for a distribution of their own", ("calls of", "calls"), small))
@@ -134,7 +127,7 @@ def _fit_rows(group: Group) -> list[tuple[str | float | int | None, ...]]:
     if choice.best is None:
         counts = (int(times.ended.size), int(times.cut.size))
         quantiles = (choice.latency.at(0.50), choice.latency.at(0.95))
-        rows.append((group.name, "empirical", *counts, None, 0.0, None, *quantiles, "chosen"))
+        rows.append((group.name, choice.name, *counts, None, 0.0, None, *quantiles, "chosen"))
     return rows
 
 
@@ -143,7 +136,7 @@ def _quantiles_section(calibration: Calibration) -> Section:
         "Fitted against seen",
         "Each point is a quantile: as the distribution has it, and as it was seen (Kaplan-Meier). On the diagonal the "
         "two agree; a tail above it is longer than the distribution's.",
-        charts=tuple(_qq(group) for group in calibration.groups),
+        charts=tuple(_qq(group) for group in calibration.groups if group.choice.fits),
     )
 
 

@@ -15,15 +15,17 @@ class Census:
         left: How many have left.
         area_s: The integral of `inside` over time, up to `seen_at`.
         stays_s: Sum of the stays of those that left.
+        spans: From when until when each of those was inside.
         seen_at: Moment of the last change.
     """
 
-    __slots__ = ("area_s", "inside", "left", "most", "seen_at", "stays_s")
+    __slots__ = ("area_s", "inside", "left", "most", "seen_at", "spans", "stays_s")
 
     def __init__(self) -> None:
         """Begin empty, at 0."""
         self.inside = self.most = self.left = 0
         self.area_s = self.stays_s = self.seen_at = 0.0
+        self.spans: list[tuple[float, float]] = []
 
     def enter(self, now: float) -> None:
         """Count one in."""
@@ -41,3 +43,4 @@ class Census:
         self.inside -= 1
         self.left += 1
         self.stays_s += now - entered_at
+        self.spans.append((entered_at, now))

@@ -12,9 +12,12 @@ import typer
 from simulator.options import EnvFile, FirstSeed, Given, Json, RunsDir, ScenarioName, WarmUp, Workers
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
     from scenarios.model import Scenario
+    from scenarios.run_directory import RunDirectory
     from simulator.figures import Figures
     from simulator.model_settings import ModelSettings
     from simulator.screen import Screen
@@ -44,11 +47,16 @@ def simulate(
 ) -> int:
     """Run a scenario in the model: the daemon's own decisions on a virtual clock, a day of traffic in seconds.
 
-    Leaves the same run directory as a drill. What the model cannot know is not judged, and is named.
+    Leaves the same run directory as a drill. What the model cannot know is not judged, and is named. Exit status 0
+    held, 1 violated, 2 wrong usage, 3 undecided, 130 interrupted.
     """
+    from datetime import UTC, datetime
+
+    from scenarios.console import console_for
     from scenarios.load import find_scenario, load_scenario
+    from scenarios.run_directory import RunDirectory
     from simulator.model_settings import model_settings, pairs_of
-    from simulator.screen import Screen, console_for
+    from simulator.screen import Screen
 
     loaded = load_scenario(find_scenario(scenario))
     if seed is not None:
@@ -56,13 +64,19 @@ def simulate(
     if warm_up >= loaded.load_s:
         raise typer.BadParameter(f"--warm-up {warm_up:g}: the load is over after {loaded.load_s:g} s")
     settings = model_settings(loaded, env_file=env_file, given=pairs_of(set_ or [], "--set"))
-    with Screen(console_for(stderr=True)) as screen:
-        simulated, figures = _run(loaded, settings, screen, replications, warm_up, workers)
-        path = _write(simulated, figures, runs_dir, screen)
+    started_at = datetime.now(UTC)
+    directory = RunDirectory.create(runs_dir, loaded.name, started_at=started_at)
+    try:
+        with Screen(console_for(stderr=True)) as screen:
+            simulated, figures = _run(loaded, settings, screen, replications, warm_up, workers, started_at)
+            _write(simulated, figures, directory, screen)
+    except BaseException:
+        directory.discard()
+        raise
     if json:
         sys.stdout.write(_as_json(simulated, figures))
     else:
-        _print(console_for(stderr=False), simulated, figures, path)
+        _print(console_for(stderr=False), simulated, figures, directory.path)
     return simulated.judgement.verdict.exit_code
 
 
@@ -73,47 +87,48 @@ def _run(
     replications: int,
     warm_up_s: float,
     workers: int | None,
+    started_at: datetime,
 ) -> tuple[Simulated, list[Figures]]:
     """Run the scenario here with its own seed, which is judged, and in other processes with the seeds after it."""
-    from datetime import UTC, datetime
-
+    from scenarios.version import version
     from simulator.engine import simulate as model_run
     from simulator.figures import figures_of
+    from simulator.model_settings import in_force
     from simulator.replications import cores, seeds_from
     from simulator.simulated import judged
-    from simulator.version import version
     from simulator.workers import run_all
 
     first, *others = seeds_from(scenario.seed, replications)
-    started_at = datetime.now(UTC)
     screen.say(f"{scenario.name}: {scenario.load_s:g} s of load in the model, seed {first}")
     began_s = screen.elapsed_s
-    run = model_run(scenario, settings.config, seed=first, client_timeout_s=settings.client_timeout_s)
+    run = model_run(
+        scenario,
+        settings.config,
+        seed=first,
+        client_timeout_s=settings.client_timeout_s,
+        uncoalesced=settings.uncoalesced,
+        heartbeat_s=settings.heartbeat_s,
+    )
     took_s = screen.elapsed_s - began_s
     figures = [figures_of(run, warm_up_s, seed=first, load_s=scenario.load_s)]
     if others:
         number = min(workers or cores(), len(others))
         screen.say(f"{len(others)} more replications on {number} workers")
-        figures += run_all(scenario, settings, others, warm_up_s=warm_up_s, workers=number, screen=screen)
+        same = in_force(scenario, settings)
+        figures += run_all(same, settings, others, warm_up_s=warm_up_s, workers=number, screen=screen)
     screen.say("judging")
     return judged(scenario, settings, run, started_at=started_at, wall_s=took_s, version=version()), figures
 
 
-def _write(simulated: Simulated, figures: Sequence[Figures], runs: Path, screen: Screen) -> Path:
+def _write(simulated: Simulated, figures: Sequence[Figures], directory: RunDirectory, screen: Screen) -> None:
     """Keep history and figures first, then write the report."""
-    from datetime import datetime
-
     from reports.write import write_report
-    from scenarios.run_directory import RunDirectory
     from simulator.simulated import keep
 
-    run = simulated.record.run
-    directory = RunDirectory.create(runs, run.scenario, started_at=datetime.fromisoformat(run.started_at))
     keep(simulated, directory)
     directory.write("figures.json", _encoded(_figures(figures)))
     screen.say("writing the report")
     write_report(directory.path, simulated.record, simulated.judgement)
-    return directory.path
 
 
 def _figures(figures: Sequence[Figures]) -> dict[str, object]:
@@ -145,10 +160,10 @@ def _print(console: Console, simulated: Simulated, figures: Sequence[Figures], p
     """Print the figures, the verdict with its reasons, what the model leaves out, and where the report is."""
     from rich.markup import escape
 
+    from scenarios.console import COLOURS
     from scenarios.verdict import Verdict
     from simulator.replications import intervals
     from simulator.result_table import figure_table
-    from simulator.screen import COLOURS
 
     run, judgement = simulated.record.run, simulated.judgement
     console.print()

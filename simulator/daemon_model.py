@@ -59,8 +59,11 @@ _REFUSED: Final = {
 }
 _RESULT_BYTES: Final = 1000
 
+# Members of enumerations that every call needs: to look one up costs as much as to call a function.
+_WORKED, _FAILED, _EXPERT = Outcome.OK, Outcome.FAILED, CallKind.EXPERT
+
 _new = tuple.__new__
-"""Makes a named tuple from all of its fields, in a third of the time that its own constructor takes."""
+"""Makes a named tuple from all of its fields, in half of the time that its own constructor takes."""
 
 
 class Answer(NamedTuple):
@@ -185,11 +188,11 @@ class DaemonModel:
         now = self._time.now
         decision = self._policy.arrive(arrived, now=now)
         if type(decision) is Admit:
-            self._admit(_Live(self, arrived, decision, draw, waiter, now))
+            self._admit(_Live(self, arrived, decision, draw, waiter, now), decision, waiter, now)
+        elif type(decision) is Refuse:
+            self._refuse(decision, waiter)
         elif isinstance(decision, Replay):
             waiter.answered(self._results[decision.of]._replace(replayed=True))
-        elif isinstance(decision, Refuse):
-            self._refuse(decision, waiter)
 
     def cancel(self, session_id: SessionId, request_id: RequestId) -> bool:
         """Stop the call that a request of this session waits for; return whether there was one."""
@@ -260,25 +263,24 @@ class DaemonModel:
     # --- from admission to the end -----------------------------------------------------------------------------------
 
     def _refuse(self, decision: Refuse, waiter: Waiter) -> None:
-        name = decision.scope or decision.reason.value
+        scope, reason = decision.scope, decision.reason
+        name = scope or reason.value
         refused = self.counts.refused
         refused[name] = refused.get(name, 0) + 1
-        code, status = _REFUSED[decision.reason]
-        waiter.answered(Answer(code, status, decision.retry_after_s, decision.scope))
+        code, status = _REFUSED[reason]
+        waiter.answered(_new(Answer, (code, status, decision.retry_after_s, scope, False, 0.0)))
 
-    def _admit(self, live: _Live) -> None:
-        admit = live.admit
+    def _admit(self, live: _Live, admit: Admit, waiter: Waiter, now: float) -> None:
         self._live[admit.call_id] = live
         self.counts.admitted += 1
-        self.census.enter(live.admitted_at)
+        self.census.enter(now)
         if admit.fence is not None:
             self._fence(admit.fence)
-        if live.waiter is not None:
-            live.waiter.acked(live.admitted_at)
+        waiter.acked(now)
         if admit.waits:
             live.timer = self._time.call_at(admit.deadline_at, live.late)
         else:
-            self._start(live, live.admitted_at)
+            self._start(live, now)
 
     def _fence(self, fence: Fence) -> None:
         if not fence.answered:
@@ -325,7 +327,7 @@ class DaemonModel:
         if arrived.provider is None:
             live.timer = self._time.call_at(now, live.work_done)
             return
-        expert = arrived.kind is CallKind.EXPERT
+        expert = arrived.kind is _EXPERT
         until = now + expert_request_s(self._expert_s, deadline_at - now) if expert else deadline_at
         provider = self._providers[arrived.provider]
         live.request = request = provider.request(arrived.tool, live.draw, live.provider_answered, until)
@@ -345,22 +347,21 @@ class DaemonModel:
         now = self._time.now
         if live.timer is not None:
             live.timer.cancel()
-        call_id = live.admit.call_id
-        outcome = Outcome.OK if status == OK else Outcome.FAILED
-        ended = self._policy.ended(_new(CallEnded, (call_id, outcome, _RESULT_BYTES)), now=now)
+        outcome = _WORKED if status == OK else _FAILED
+        ended = self._policy.ended(_new(CallEnded, (live.admit.call_id, outcome, _RESULT_BYTES)), now=now)
+        call_id, _, stored, dropped, starts = ended
         answer = live.answer
         if answer is None:
             answer = _new(Answer, (code, status, None, None, False, now - live.admitted_at))
-        if ended.stored:
+        if stored:
             self._results[call_id] = answer
-        if ended.dropped:
-            for dropped in ended.dropped:
-                self._results.pop(dropped, None)
+        for each in dropped:
+            self._results.pop(each, None)
         if live.answer is None:
             self._answer(live, answer)
         self._forget(live, now)
-        if ended.starts is not None:
-            self._start(self._live[ended.starts], now)
+        if starts is not None:
+            self._start(self._live[starts], now)
 
     def _forget(self, live: _Live, now: float) -> None:
         del self._live[live.admit.call_id]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
-from operator import itemgetter
 from random import Random
 from typing import Final
 
@@ -26,7 +25,7 @@ from simulator.model_run import ModelRun, Rows
 from simulator.provider_model import Asked, ProviderModel
 from simulator.routing import kind_of, provider_of
 from simulator.theory import hold_littles_law
-from simulator.virtual_time import VirtualTime
+from simulator.virtual_time import Timer, VirtualTime
 
 UNCOALESCED: Final = "EXAI_WS_DISABLE_COALESCE_FOR_TOOLS"
 """Setting that names the tools whose identical calls are never taken for one another."""
@@ -64,11 +63,14 @@ def simulate(
     return _Engine(scenario, config, seed, client_timeout_s, names, make).run(heartbeat_s)
 
 
-Arrival = tuple[float, int, int, int, str, float]
-"""Moment, client, number of the call, number of its phase among the open ones, tool, draw."""
+Choice = tuple[float, int, int, str, float]
+"""Moment, number of the phase among the open ones, client, tool, draw."""
+
+Arrival = tuple[int, Choice]
+"""Number of a call, and its choice."""
 
 
-def client_by_client(choices: Iterable[tuple[float, int, int, str, float]], *, together: bool) -> Iterator[Arrival]:
+def client_by_client(choices: Iterable[Choice], *, together: bool) -> Iterator[Arrival]:
     """Number the calls of the open phases, and return those of one moment in the order in which they reach a daemon.
 
     What a client sends at one moment is read at one moment, so a burst arrives connection by connection, not in turns.
@@ -78,11 +80,10 @@ def client_by_client(choices: Iterable[tuple[float, int, int, str, float]], *, t
         choices: The calls in the order of their moments.
         together: Whether there may be several at one moment.
     """
-    numbered = (
-        (at, client, number, index, tool, draw) for number, (at, index, client, tool, draw) in enumerate(choices)
-    )
+    numbered = enumerate(choices)
     if together:
-        return (call for _, burst in groupby(numbered, key=itemgetter(0)) for call in sorted(burst))
+        bursts = groupby(numbered, key=lambda call: call[1][0])
+        return (call for _, burst in bursts for call in sorted(burst, key=lambda call: (call[1][2], call[0])))
     return numbered
 
 
@@ -112,7 +113,8 @@ class _Engine:
         together = any(phase.arrivals.poisson is None for phase in self._phases)
         self._arrivals = client_by_client(self._workload.open_choices(), together=together)
         self._exposed = any(map(exposes_clients, scenario.faults))
-        self._next: Arrival | None = None
+        self._next: Arrival
+        self._arrival = Timer(self._arrive)
         self._clients: dict[int, Client] = {}
         self._kinds: dict[tuple[int | str, str], Kind] = {}
 
@@ -146,18 +148,19 @@ class _Engine:
 
     def _wait_for_next(self) -> None:
         """Wait for the next call of the open phases; only one is held at a time, however many there are."""
-        self._next = arrival = next(self._arrivals, None)
-        if arrival is not None:
-            self._time.call_at(arrival[0], self._arrive)
+        for arrival in self._arrivals:
+            self._next = arrival
+            self._time.enter(arrival[1][0], self._arrival)
+            break
 
     def _arrive(self, _: object) -> None:
-        assert self._next is not None  # noqa: S101 - it was waited for
-        at, client, number, index, tool, draw = self._next
+        number, (at, index, client, tool, draw) = self._next
         self._wait_for_next()
         kind = self._kinds.get((index, tool)) or self._new_kind(index, self._phases[index], tool)
         self._call(kind, client, at, draw, number).begin()
-        for copy in range(1, kind.copies + 1):
-            self._copy(copy, self._call(kind, client, at, draw, number)).begin()
+        if kind.copies:
+            for copy in range(1, kind.copies + 1):
+                self._copy(copy, self._call(kind, client, at, draw, number)).begin()
 
     def _next_closed(self, user: int, now: float) -> None:
         planned = self._workload.next_call(user, now)

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, get_args, get_type_hints
 
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.checks.selection import succeeded, timed_out
-from scenarios.history import Call, Outcome, TimeoutLayer
+from scenarios.history import Outcome
+from simulator.census import Census
 from simulator.engine import ModelRun
 
 Better = Literal["more", "less", ""]
@@ -85,19 +87,21 @@ def figures_of(run: ModelRun, warm_up_s: float = 0.0, *, seed: int = 0, load_s: 
         seed: Seed of the run, to be kept with its figures.
         load_s: Seconds of load; None: until the last call's intended start.
     """
-    calls = [call for call in run.calls if call.intended_at >= warm_up_s]
+    pairs = zip(run.calls, run.ended, strict=True)
+    counted = [(call, ended.refused) for call, ended in pairs if call.intended_at >= warm_up_s]
+    calls = [call for call, _ in counted]
     number, attempts = len(calls), sum(call.attempts for call in calls)
     good = [call for call in calls if succeeded(call)]
     latencies = np.sort(np.array([call.latency_s for call in good if call.latency_s is not None], dtype=np.float64))
     end_at = load_s if load_s is not None else max((call.intended_at for call in calls), default=warm_up_s)
-    spans = _spans(run.calls)
+    spans = _spans(run.censuses.get("daemon"))
     most, mean = _in_flight(spans, warm_up_s, end_at)
     thrown_s = run.counts.thrown_away_s
     return Figures(
         seed=seed,
         calls=number,
         success_rate=_share(len(good), number),
-        refusal_rate=_share(sum(map(refused_attempts, calls)), attempts),
+        refusal_rate=_share(sum(refused for _, refused in counted), attempts),
         over_capacity_rate=_share(sum(call.outcome is Outcome.OVER_CAPACITY for call in calls), number),
         attempts_per_call=_share(attempts, number),
         p50_s=_quantile(latencies, 0.50),
@@ -113,17 +117,6 @@ def figures_of(run: ModelRun, warm_up_s: float = 0.0, *, seed: int = 0, load_s: 
     )
 
 
-def refused_attempts(call: Call) -> int:
-    """Return how many of a call's attempts were refused: all but the last, which got through or not.
-
-    A client tries again after a refusal alone. Where its patience ended before its next attempt, the last one was
-    refused, too.
-    """
-    gave_up_waiting = call.timeout_layer is TimeoutLayer.CLIENT and call.acked_at is None
-    last = call.outcome is Outcome.OVER_CAPACITY or gave_up_waiting
-    return max(call.attempts - 1, 0) + (last and call.attempts > 0)
-
-
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
@@ -135,12 +128,11 @@ def _quantile(ordered: Floats, q: float) -> float | None:
     return float(ordered[max(0, math.ceil(q * ordered.size) - 1)])
 
 
-def _spans(calls: Sequence[Call]) -> tuple[Floats, Floats]:
-    """Return from when and until when each admitted call was in the daemon; one without an end: to infinity."""
-    admitted = [call for call in calls if call.acked_at is not None]
-    starts = np.array([call.acked_at for call in admitted], dtype=np.float64)
-    ends = np.array([math.inf if call.finished_at is None else call.finished_at for call in admitted], dtype=np.float64)
-    return starts, ends
+def _spans(census: Census | None) -> tuple[Floats, Floats]:
+    """Return from when and until when each admitted call was in the daemon, by the daemon's own count."""
+    spans = [] if census is None else census.spans
+    both = np.fromiter(chain.from_iterable(spans), dtype=np.float64, count=2 * len(spans))
+    return both[0::2], both[1::2]
 
 
 def _in_flight(spans: tuple[Floats, Floats], from_at: float, until_at: float) -> tuple[int, float | None]:

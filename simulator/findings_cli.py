@@ -20,9 +20,15 @@ def register(umbrella: typer.Typer) -> None:
 def findings(
     name: Annotated[str | None, typer.Argument(help="Which one; none: list them.")] = None,
     replications: Annotated[
-        int | None, typer.Option("--replications", "-n", min=2, help="Seeds; as many as the document has if absent.")
+        int | None,
+        typer.Option(
+            "--replications",
+            "-n",
+            min=2,
+            help="Runs of each setting, with equal seeds; as many as the document has if absent.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="The first seed; the others follow; 1 if absent.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes; as many as there are cores if absent.")
     ] = None,
@@ -35,7 +41,10 @@ def findings(
 ) -> int:
     """Show what the strategy claims: run one finding's experiment, and print what came out.
 
-    1 and 2 drill the real daemon, the others run the model. 3 (nobody could see why) stands in docs/findings.md.
+    1 and 2 drill the real daemon, by the scenarios' own seeds, and take no --replications, --seed or --workers; the
+    others run the model. 3 (nobody could see why) stands in docs/findings.md.
+
+    Exit status: 0 shown, whatever came out; 2 wrong usage; 3 a drill or a worker failed; 130 interrupted.
     """
     from simulator.findings.catalogue import FINDINGS
 
@@ -45,6 +54,10 @@ def findings(
         return 0
     if name not in FINDINGS:
         raise typer.BadParameter(f"there is no finding {name}; there are {', '.join(FINDINGS)}")
+    given = {"--replications": replications, "--seed": seed, "--workers": workers}
+    unused = [option for option, value in given.items() if value is not None]
+    if FINDINGS[name].real and unused:
+        raise typer.BadParameter(f"{name} drills the real daemon once for each scenario: no {', '.join(unused)}")
     if document is not None:
         _check(document, name)
     _show(FINDINGS[name], replications, seed, workers, document, runs_dir, as_json=json)
@@ -54,7 +67,7 @@ def findings(
 def _show(
     finding: Finding,
     replications: int | None,
-    seed: int,
+    seed: int | None,
     workers: int | None,
     document: Path | None,
     runs_dir: Path,
@@ -66,17 +79,22 @@ def _show(
 
     from reports.markdown import study_to_markdown
     from reports.study_page import study_to_json, write_study
+    from scenarios.console import console_for
     from scenarios.run_directory import RunDirectory
     from simulator.findings.experiment import Conditions
     from simulator.replications import cores
-    from simulator.screen import Screen, console_for
+    from simulator.screen import Screen
     from simulator.workers import local_workers
 
     directory = RunDirectory.create(runs_dir, f"finding-{finding.name}", started_at=datetime.now(UTC))
     with Screen(console_for(stderr=True)) as screen, local_workers(workers or cores()) as pool:
         study = finding.study(
             Conditions(
-                seed=seed, replications=replications, executor=pool, runs_dir=directory.path / "drills", say=screen.say
+                seed=1 if seed is None else seed,
+                replications=replications,
+                executor=pool,
+                runs_dir=directory.path / "drills",
+                say=screen.say,
             )
         )
     write_study(directory.path, study)

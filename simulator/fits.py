@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import gammaincc, gammaln, log_ndtr, ndtr
 
-from reference_daemon.providers.latency import Empirical, Gamma, Latency, Lognormal, Weibull
+from reference_daemon.providers.latency import Constant, Empirical, Gamma, Latency, Lognormal, Weibull
 
 Floats = npt.NDArray[np.float64]
 Family = Literal["lognormal", "gamma", "weibull"]
@@ -32,6 +32,12 @@ SIGNIFICANCE: Final = 0.05
 
 BOOTSTRAPS: Final = 199
 """Samples of the bootstrap: the smallest chance that it can tell is 1 in 200."""
+
+_ONE_TIME: Final = 2e-3
+"""Deviation of the logarithms below which nothing is fitted: two parameters say nothing about one time."""
+
+_NEAR: Final = 0.01
+"""How far a time may be from that one, relatively."""
 
 _ROUGH: Final = 1e-4
 """Tolerance of the bootstrap's fits: far below the distance that it looks at."""
@@ -122,8 +128,9 @@ def _weibull(times: Times) -> _Likelihood:
 
     def minus_log(parameters: Floats) -> float:
         shape, log_scale = math.exp(parameters[0]), float(parameters[1])
-        hazards = float(np.exp(shape * (logs - log_scale)).sum())
-        survived = float(counts @ np.exp(shape * (cuts - log_scale))) if cuts.size else 0.0
+        with np.errstate(over="ignore"):  # far from the best parameters a hazard may be infinite, and is refused
+            hazards = float(np.exp(shape * (logs - log_scale)).sum())
+            survived = float(counts @ np.exp(shape * (cuts - log_scale))) if cuts.size else 0.0
         return -n * (float(parameters[0]) - shape * log_scale) - (shape - 1) * total + hazards + survived
 
     return minus_log
@@ -297,10 +304,10 @@ class Choice:
     """What the times are taken for.
 
     Attributes:
-        fits: Every family, tested.
+        fits: Every family, tested; none where all times are one.
         best: The one with the smallest criterion among those that the times do not contradict; None if they
             contradict all of them.
-        latency: The best one's distribution, or the times themselves.
+        latency: The best one's distribution, the one time, or the times themselves.
     """
 
     fits: tuple[Fit, ...]
@@ -310,16 +317,28 @@ class Choice:
     @property
     def name(self) -> str:
         """What was chosen."""
-        return self.best.family if self.best is not None else "empirical"
+        return self.best.family if self.best is not None else type(self.latency).__name__.lower()
 
 
 def choose(times: Times, chance: np.random.Generator, bootstraps: int = BOOTSTRAPS) -> Choice:
-    """Fit and test every family, and choose.
+    """Fit and test every family, and choose; times that are all one are that time.
 
     Raises:
-        ValueError: There are fewer than two different times that ended.
+        ValueError: No time ended.
     """
+    if not times.ended.size:
+        raise ValueError("at least one time that ended is needed")
+    if float(np.log(times.ended).std()) < _ONE_TIME:
+        return Choice(fits=(), best=None, latency=_one_time(times))
     fits = tuple(with_p_value(fit(family, times), times, chance, bootstraps) for family in FAMILIES)
     possible = [each for each in fits if each.p_value is not None and each.p_value >= SIGNIFICANCE]
     best = min(possible, key=lambda each: each.aic, default=None)
     return Choice(fits=fits, best=best, latency=empirical(times) if best is None else best.latency)
+
+
+def _one_time(times: Times) -> Latency:
+    """Return the time that all take; the times themselves where some took longer, or were cut later."""
+    middle_s = float(np.median(times.ended))
+    seen_s = np.concatenate((times.ended, times.cut[times.cut > middle_s]))
+    one = bool(np.all(np.abs(seen_s - middle_s) <= _NEAR * middle_s))
+    return Constant(middle_s) if one else empirical(times)

@@ -21,8 +21,14 @@ GRACE_S: Final = 1.0
 LEAST_TIMEOUT_S: Final = 0.1
 """Seconds that the daemon is given at least, as the reference client does."""
 
+# Members of an enumeration that every call needs: to look one up costs as much as to call a function.
+_OK, _REPLAYED = Outcome.OK, Outcome.REPLAYED
+
+_key_of: Final = cast("Callable[[int], CallKey]", str)
+"""Makes the key of a call that means something of its own: its number."""
+
 _new = tuple.__new__
-"""Makes a named tuple from all of its fields, in a third of the time that its own constructor takes."""
+"""Makes a named tuple from all of its fields, in half of the time that its own constructor takes."""
 
 _OUTCOMES: Final = {
     "OVER_CAPACITY": Outcome.OVER_CAPACITY,
@@ -123,6 +129,7 @@ class LogicalCall:
         draw: Fixes how long its provider takes.
         deadline_at: When its client gives up.
         attempts: Times that it was sent.
+        refused: Times that it was answered 429.
         request_id: Of the last attempt.
         sent_at: When it was first sent.
         acked_at: When it was last admitted.
@@ -137,6 +144,7 @@ class LogicalCall:
 
     # Most calls keep these for long, or to their end.
     attempts = 0
+    refused = 0
     retry_wait_s = 0.0
     outcome = Outcome.UNKNOWN
     request_id: RequestId | None = None
@@ -155,7 +163,7 @@ class LogicalCall:
     def __init__(self, world: World, kind: Kind, client: Client, at: float, draw: float, number: int) -> None:
         """Be one of the calls of an open phase; what else it may be is set before it begins."""
         self.world, self.kind, self.client, self.at, self.draw, self.number = world, kind, client, at, draw, number
-        self.key = kind.key if kind.key is not None or not kind.keyed else cast("CallKey", str(number))
+        self.key = kind.key if kind.key is not None or not kind.keyed else _key_of(number)
         self.deadline_at = at + kind.timeout_s
 
     def begin(self) -> None:
@@ -165,11 +173,11 @@ class LogicalCall:
 
     def attempt(self, _: object) -> None:
         """Send it once more."""
-        world, now = self.world, self.world.time.now
-        arrived = self._arrival(now, self.client.session_id)
-        if now + (arrived.client_timeout_s or 0.0) >= self.deadline_at:  # else the daemon is the first to give up
-            self._timer = world.time.call_at(self.deadline_at, self.give_up)
-        world.daemon.call(arrived, self.draw, self)
+        world = self.world
+        now, deadline_at = world.time.now, self.deadline_at
+        if now + LEAST_TIMEOUT_S >= deadline_at:  # else the daemon is the first to give up
+            self._timer = world.time.call_at(deadline_at, self.give_up)
+        world.daemon.call(self._arrival(now, self.client.session_id), self.draw, self)
 
     def _arrival(self, now: float, session_id: SessionId) -> CallArrived:
         """Return the next attempt, as the daemon sees it."""
@@ -206,7 +214,7 @@ class LogicalCall:
         code = answer.code
         if code is None:
             self.service_s = answer.duration_s
-            self.end(Outcome.REPLAYED if answer.replayed else Outcome.OK)
+            self.end(_REPLAYED if answer.replayed else _OK)
         else:
             self._refused(code, answer)
 
@@ -214,6 +222,8 @@ class LogicalCall:
         """Try again, if the rules say so."""
         world, now = self.world, self.world.time.now
         self.service_s, self.status = answer.duration_s, answer.status
+        if code == "OVER_CAPACITY":
+            self.refused += 1
         decision = world.retry.after_refusal(
             code,
             answer.retry_after_s,

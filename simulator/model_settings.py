@@ -23,8 +23,10 @@ CLIENT_TIMEOUT: Final = "EXAI_CLIENT_TIMEOUT"
 LONG_RUN: Final = "EXAI_LONG_RUN"
 RETRY_AFTER: Final = "EXAI_WS_RETRY_AFTER"
 TOOL_CAPS: Final = "EXAI_WS_TOOL_MAX_INFLIGHT"
+UNCOALESCED: Final = "EXAI_WS_DISABLE_COALESCE_FOR_TOOLS"
+HEARTBEAT: Final = "EXAI_WS_PROGRESS_INTERVAL_SECS"
 
-CARRIED: Final = frozenset({*TABLE, RETRY_AFTER, CLIENT_TIMEOUT, LONG_RUN})
+CARRIED: Final = frozenset({*TABLE, RETRY_AFTER, CLIENT_TIMEOUT, LONG_RUN, UNCOALESCED, HEARTBEAT})
 """Settings that the model reads, besides the caps of providers."""
 
 _ONE_TOOL: Final = re.compile(r"EXAI_WS_TOOL_MAX_INFLIGHT\[([\w.-]+)\]")
@@ -66,12 +68,16 @@ class ModelSettings:
         values: The settings that somebody set and the model reads, as texts.
         config: What the policy is told.
         client_timeout_s: Seconds that a client waits for a call, where its phase says nothing else.
+        uncoalesced: Tools whose identical calls are never taken for one another.
+        heartbeat_s: Seconds between two heartbeats of a call.
         not_carried: Settings that were set and that the model has no part for, in words.
     """
 
     values: Mapping[str, str]
     config: PolicyConfig
     client_timeout_s: float
+    uncoalesced: frozenset[str]
+    heartbeat_s: float
     not_carried: tuple[str, ...] = ()
 
 
@@ -102,8 +108,18 @@ def model_settings(
         values=carried,
         config=policy_config(carried),
         client_timeout_s=_client_timeout_s(carried),
+        uncoalesced=_uncoalesced(carried),
+        heartbeat_s=_heartbeat_s(carried),
         not_carried=tuple(f"setting {name}: the model has no part for it" for name in left_out),
     )
+
+
+def in_force(scenario: Scenario, settings: ModelSettings) -> Scenario:
+    """Return the scenario with the one setting that the model reads of it, from wherever it was set."""
+    if UNCOALESCED not in settings.values:
+        return scenario
+    own = scenario.settings | {UNCOALESCED: settings.values[UNCOALESCED]}
+    return scenario.model_copy(update={"settings": own})
 
 
 def is_carried(name: str) -> bool:
@@ -125,6 +141,8 @@ def check_name(name: str, scenario: Scenario, source: str) -> None:
             raise UnknownSettingError(
                 source, name, f"no tool {one_tool[1]} in the load", meant and f"{TOOL_CAPS}[{meant}]"
             )
+    elif name == HEARTBEAT:
+        raise UnknownSettingError(source, name, "it changes no figure of the model, whose heartbeats are on time", None)
     elif name in CARRIED:
         return
     elif cap is not None:
@@ -215,12 +233,29 @@ def _client_timeout_s(values: Mapping[str, str]) -> float:
     if CLIENT_TIMEOUT not in values:
         long_run = values.get(LONG_RUN, "false").lower() in {"1", "true", "t", "yes", "y", "on"}
         return LONG_RUN_CLIENT_TIMEOUT_S if long_run else float(Settings.model_fields["client_timeout_s"].default)
+    return _seconds(CLIENT_TIMEOUT, values[CLIENT_TIMEOUT])
+
+
+def _heartbeat_s(values: Mapping[str, str]) -> float:
+    if HEARTBEAT not in values:
+        return float(Settings.model_fields["progress_interval_s"].default)
+    return _seconds(HEARTBEAT, values[HEARTBEAT])
+
+
+def _uncoalesced(values: Mapping[str, str]) -> frozenset[str]:
+    """Return the tools that the daemon derives no key for: names with commas between them; none, if it is empty."""
+    if UNCOALESCED not in values:
+        return frozenset(Settings.model_fields["disable_coalesce_for"].default)
+    return frozenset(name.strip() for name in values[UNCOALESCED].split(",") if name.strip())
+
+
+def _seconds(name: str, text: str) -> float:
     try:
-        seconds = float(values[CLIENT_TIMEOUT])
+        seconds = float(text)
     except ValueError:
         seconds = float("nan")
     if not 0.0 < seconds < float("inf"):
-        raise ConfigError(CLIENT_TIMEOUT, values[CLIENT_TIMEOUT], "must be a finite number above 0")
+        raise ConfigError(name, text, "must be a finite number above 0")
     return seconds
 
 
@@ -230,6 +265,7 @@ __all__ = [
     "UnknownSettingError",
     "caps_of",
     "check_name",
+    "in_force",
     "is_carried",
     "model_settings",
     "pairs_of",

@@ -5,13 +5,13 @@ as it began.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from scenarios.model import Provider
 from scenarios.model_faults import ProviderChange
 from simulator.census import Census
-from simulator.virtual_time import Timer, VirtualTime
+from simulator.virtual_time import Act, Timer, VirtualTime
 
 OK: Final = 200
 TOO_MANY: Final = 429
@@ -48,6 +48,7 @@ class Execution(Timer):
 
     Attributes:
         ends_at: When it ends by itself; infinity if it does not.
+        callbacks: Its end.
     """
 
     def __init__(
@@ -56,17 +57,23 @@ class Execution(Timer):
         """Begin; one that would outlast `until` needs no end: it is cancelled before."""
         self._provider, self._done, self._status, self._began_at, self.ends_at = provider, done, status, now, ends_at
         if ends_at < until:
-            self.callbacks = [self._end]
             provider.time.enter(ends_at, self)
 
-    def _end(self, _: object) -> None:
+    def _end(self) -> None:
         self._provider.leave(self._began_at)
         self._done(self._status)
 
+    callbacks: Sequence[Act] = (_end,)  # of all of them: none needs a list of its own
+
     def cancel(self) -> None:
         """Stop it."""
-        self.callbacks = []
+        self.callbacks = ()
         self._provider.leave(self._began_at)
+
+
+def _never(draw: float) -> float:  # noqa: ARG001 - as a distribution takes one
+    """Return how long an execution takes that hangs."""
+    return NEVER
 
 
 class Refusal:
@@ -116,9 +123,10 @@ class ProviderModel:
         self._mode = (change and change.mode) or "ok"
         self._status = int(self._mode.removeprefix("status:")) if self._mode.startswith("status:") else None
         self._concurrency = now.concurrency
-        self._latencies = {tool: now.distribution(tool).at for tool in now.tool_latency}
-        self._latency = now.distribution().at
-        self._plain = self._mode in {"ok", "drip"} and (now.errors is None or now.errors.rate == 0.0)
+        hangs = self._mode == "hang"
+        self._latencies = {tool: _never if hangs else now.distribution(tool).at for tool in now.tool_latency}
+        self._latency = _never if hangs else now.distribution().at
+        self._plain = hangs or (self._mode in {"ok", "drip"} and (now.errors is None or now.errors.rate == 0.0))
 
     def request(self, tool: str, draw: float, done: Done, until: float = NEVER) -> Request:
         """Begin an execution; `done` is called with its status when it ends, never if it is cancelled or hangs.
@@ -136,8 +144,6 @@ class ProviderModel:
             return Refusal(self.time, TOO_MANY, done)
         now = self.time.now
         census.enter(now)
-        if self._mode == "hang":
-            return Execution(self, done, OK, now, NEVER, until)
         ends_at = now + self._latencies.get(tool, self._latency)(draw)
         return Execution(self, done, OK if self._plain else self._end_status(draw), now, ends_at, until)
 

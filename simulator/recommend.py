@@ -6,8 +6,9 @@ Three aims, in this order: success rate, P95 with retries included, work thrown 
    those whose P95 is not worse than the best one's; of these, those that throw no more work away than the best one.
    Of what stays, the one with the fewest changes.
 2. Each of its changes is taken back if no aim gets worse by it, the change with the least effect first.
-3. It is recommended if, on seeds that took no part in 1 and 2, an aim is better than at the start and none before it is
-   worse. Otherwise there is no advice.
+3. It is recommended if, on seeds that took no part in 1 and 2, it keeps the limits, and an aim is better than at the
+   start and none before it is worse; where the start breaks a limit, keeping all of them is enough. Otherwise there
+   is no advice.
 
 "Worse" and "better" mean outside the interval of the paired differences (same seeds, so same arrivals and latencies),
 and by more than what anybody would notice.
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.figures import Figures
-from simulator.replications import Interval, interval, paired
+from simulator.replications import Interval, interval_of, paired
 from simulator.search_space import Parameter, Point, Space
 
 
@@ -62,7 +63,7 @@ def difference(new: Sequence[Figures], old: Sequence[Figures], aim: Aim) -> Inte
 
 def mean(figures: Sequence[Figures], aim: Aim) -> Interval:
     """Return the mean of an aim with its interval."""
-    return interval(aim.of(figures), CONFIDENCE)
+    return interval_of(figures, aim.figure, CONFIDENCE)
 
 
 def better(new: Sequence[Figures], old: Sequence[Figures], aim: Aim) -> bool:

@@ -1,27 +1,33 @@
 """`recommended.env`: the recommended settings as the daemon reads them, each with where it comes from and why."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from reference_daemon.policy.config import PolicyConfig
 from reference_daemon.policy.named import policy_config
+from scenarios.version import version
 from simulator.model_settings import TOOL_CAPS
 from simulator.recommend import AIMS, CONFIDENCE, difference, mean
 from simulator.replications import Interval
 from simulator.search_space import Parameter, Values
 from simulator.tune import Tuning
 
+MARK: Final = "# Made by exai tune"
+"""With which the file begins: only such a file is written over."""
+
 
 def env_text(tuning: Tuning) -> str:
-    """Return the file: settings where something is recommended, else only the reason why there are none."""
-    return "\n".join([*_head(tuning), *(_lines(tuning) if tuning.advised else ()), ""])
+    """Return the file: what is recommended, or the settings of the start, so that whoever uses it changes nothing."""
+    return "\n".join([*_head(tuning), *(_lines(tuning) if tuning.advised else _as_it_was(tuning)), ""])
 
 
 def _head(tuning: Tuning) -> Iterator[str]:
-    order = tuning.order
-    how = f"--trials {order.trials} --replications {order.replications} --seed {order.seed}"
-    yield f"# exai tune {order.scenario.name} {how}"
-    if not tuning.feasible:
+    yield f"{MARK} {version()}"
+    yield f"# {tuning.order.command}"
+    if not tuning.found:
         yield "# No setting that was tried keeps the limits: nothing is recommended."
+    elif not tuning.feasible:
+        yield "# What was chosen does not keep the limits on fresh seeds: nothing is recommended."
     elif not tuning.advised:
         yield "# No setting that was tried is better than the ones it started with, outside the interval."
         yield "# Nothing is recommended: leave them as they are."
@@ -32,6 +38,13 @@ def _head(tuning: Tuning) -> Iterator[str]:
         for aim in AIMS:
             yield f"#   {aim.label}: {told(mean(old, aim))} -> {told(mean(new, aim))}"
         yield "# Only what the policy reads stands here; all other settings stay as they are."
+
+
+def _as_it_was(tuning: Tuning) -> Iterator[str]:
+    """Return the settings of the start."""
+    if tuning.order.start.values:
+        yield "# The settings that it started with:"
+    yield from (f"{name}={value}" for name, value in sorted(tuning.order.start.values.items()))
 
 
 def _lines(tuning: Tuning) -> Iterator[str]:
@@ -70,7 +83,14 @@ def told(found: Interval, *, signed: bool = False) -> str:
     """Write an interval for people: the mean, and its ends in brackets."""
     if not found.n:
         return "no value"
-    plus = "+" if signed else ""
-    if not found.known:
-        return f"{found.mean:{plus}.3g}"
-    return f"{found.mean:{plus}.3g} ({found.low:{plus}.3g} to {found.high:{plus}.3g})"
+    ends = (found.mean, found.low, found.high) if found.known else (found.mean,)
+    mean, *rest = (_three(value, signed=signed) for value in ends)
+    return f"{mean} ({' to '.join(rest)})" if rest else mean
+
+
+def _three(value: float, *, signed: bool) -> str:
+    """Write three digits at least, and never an exponent for what is large."""
+    return f"{value:{'+' if signed else ''}{'.0f' if abs(value) >= _LARGE else '.3g'}}"
+
+
+_LARGE: Final = 1000

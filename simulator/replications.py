@@ -12,16 +12,17 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from reference_daemon.policy.config import PolicyConfig
 from scenarios.model import Scenario
 from simulator.engine import simulate
-from simulator.figures import FIGURES, Figures, figures_of, refused_attempts
+from simulator.fan_out import fan_out
+from simulator.figures import FIGURES, Figures, figures_of
 
 CONFIDENCE: Final = 0.95
 """Of every interval that nobody says anything else about."""
@@ -55,6 +56,10 @@ class Interval:
     def below(self, other: float) -> bool:
         """Return whether all of it is below a value."""
         return self.high < other
+
+    def within(self, least: float, most: float = math.inf) -> "Interval":
+        """Return it without what cannot be: no share is above 1, and no duration below 0."""
+        return self if not self.known else replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return it as JSON has it; what is not known is null."""
@@ -95,6 +100,42 @@ def paired(a: Sequence[float | None], b: Sequence[float | None], confidence: flo
 def intervals(figures: Sequence[Figures], confidence: float = CONFIDENCE) -> dict[str, Interval]:
     """Return the interval of every figure, by name, in the order of `FIGURES`."""
     return {name: interval([getattr(each, name) for each in figures], confidence) for name in FIGURES}
+
+
+def interval_of(figures: Sequence[Figures], name: str, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of one figure, within what it can be: no figure is below 0, and no share above 1."""
+    values = [getattr(each, name) for each in figures]
+    if FIGURES[name].unit != "share":
+        return interval(values, confidence).within(0.0)
+    return interval_of_share(values, sum(_tries(each, name) for each in figures), confidence)
+
+
+def interval_of_share(values: Sequence[float | None], tries: float, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a share.
+
+    Where every replication has 0, or every one has 1, their spread says nothing: the end on the other side is then
+    Wilson's, over the tries of all replications together.
+
+    Args:
+        values: The share of each replication.
+        tries: Of how many cases in all they are shares; 0 where they are none of cases.
+        confidence: Of the interval.
+
+    Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22, 1927.
+    """
+    found = interval(values, confidence).within(0.0, 1.0)
+    if not found.known or found.low != found.high or found.mean not in {0.0, 1.0} or tries <= 0:
+        return found
+    z2 = float(ndtri((1 + confidence) / 2)) ** 2
+    rest = z2 / (tries + z2)
+    return replace(found, low=1.0 - rest) if found.mean else replace(found, high=rest)
+
+
+def _tries(figures: Figures, name: str) -> float:
+    """Return of how many cases a share is one: attempts, or calls; the share of work is none of cases."""
+    if name == "refusal_rate":
+        return figures.calls * (figures.attempts_per_call or 0.0)
+    return 0 if name == "thrown_away_share" else figures.calls
 
 
 def seeds_from(seed: int, replications: int) -> tuple[int, ...]:
@@ -162,12 +203,12 @@ def replicate(
         warm_up_s: Calls that were meant to start before this moment are left out.
         client_timeout_s: Seconds that a client waits for a call, where its phase says nothing else.
         executor: Where the replications run, see `worker_pool`; None: here, one after the other.
+
+    Raises:
+        WorkersError: The workers themselves ended.
     """
     tasks = tasks_of(scenario, config, seeds=seeds, warm_up_s=warm_up_s, client_timeout_s=client_timeout_s)
-    if executor is None:
-        return [run_task(task) for task in tasks]
-    futures: list[Future[Figures]] = [executor.submit(run_task, task) for task in tasks]
-    return [future.result() for future in futures]
+    return fan_out(executor, run_task, tasks)
 
 
 def cores() -> int:
@@ -204,17 +245,15 @@ def _end_with_parent() -> None:
 
 __all__ = [
     "CONFIDENCE",
-    "FIGURES",
-    "Figures",
     "Interval",
     "Task",
     "cores",
     "figures_and_gaps",
-    "figures_of",
     "interval",
+    "interval_of",
+    "interval_of_share",
     "intervals",
     "paired",
-    "refused_attempts",
     "replicate",
     "run_task",
     "seeds_from",

@@ -11,8 +11,11 @@ from simulator.replications import Interval
 
 _UNITS: Final = {"share": " %", "s": " s", "1/s": " /s", "1": "", "": ""}
 _HEAD: Final = 24
-_COLUMN: Final = 19
+_COLUMN: Final = 22
 """Letters that a column of settings and one of figures take, about."""
+
+_SAME_WIDTH: Final = 1e-6
+"""Sides of an interval that differ by less, as a share, are equal but for rounding."""
 
 _LEAST_FIGURES: Final = 2
 _MANY: Final = 1000
@@ -54,19 +57,31 @@ def fitting(names: Sequence[str], heads: int, width: int) -> list[str]:
 
 
 def with_interval(value: Interval, figure: Figure) -> str:
-    """Write a figure with half the width of its interval: "12.3 ± 0.4 s"."""
+    """Write a figure with half the width of its interval, "12.3 ± 0.4 s"; at a bound both sides: "98.1 +1.9 −3.2 %"."""
     if math.isnan(value.mean):
         return NOTHING
-    unit = _UNITS[figure.unit]
-    half = f" ± {_width((value.high - value.low) / 2, figure)}" if value.known else ""
-    return f"{_digits(value.mean, figure)}{half}{unit}"
+    return f"{_digits(value.mean, figure)}{_sides(_bounded(value, figure), figure)}{_UNITS[figure.unit]}"
+
+
+def _sides(value: Interval, figure: Figure) -> str:
+    if not value.known:
+        return ""
+    above, below = value.high - value.mean, value.mean - value.low
+    if math.isclose(above, below, rel_tol=_SAME_WIDTH, abs_tol=1e-12):
+        return f" ± {_width(above, figure)}"
+    return "".join(f" {sign}{_width(side, figure)}" for sign, side in (("+", above), ("−", below)) if side > 0.0)
 
 
 def ends(value: Interval, figure: Figure) -> str:
     """Write the ends of an interval; with one replication nobody knows them."""
     if math.isnan(value.mean):
         return NOTHING
+    value = _bounded(value, figure)
     return f"{_digits(value.low, figure)} to {number(value.high, figure)}" if value.known else "?"
+
+
+def _bounded(value: Interval, figure: Figure) -> Interval:
+    return value.within(0.0, 1.0 if figure.unit == "share" else math.inf)
 
 
 def number(value: float, figure: Figure) -> str:

@@ -10,21 +10,8 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.text import Text
 
-from scenarios.verdict import Verdict
-
-COLOURS: Final = {Verdict.HELD: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
-
-_LOG_WIDTH: Final = 160
-"""Columns where the output is no terminal, so that no row of a table is folded in a log."""
-
 _LINE_EVERY_S: Final = 5.0
 """Seconds between two lines of progress where there is no live line."""
-
-
-def console_for(*, stderr: bool) -> Console:
-    """Return a console that folds lines at a terminal's edge and nowhere else."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_LOG_WIDTH)
 
 
 class Screen:

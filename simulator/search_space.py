@@ -5,14 +5,17 @@ tried in the model is read by the same rules as what the daemon is started with.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from reference_daemon.policy.config import AdviceMode
+from reference_daemon.policy.errors import HarnessError
 from reference_daemon.policy.named import policy_config
 from scenarios.model import Scenario
 from simulator.model_settings import CLIENT_TIMEOUT, LONG_RUN, TOOL_CAPS, ModelSettings, model_settings
+from simulator.model_settings import _client_timeout_s as client_timeout_s
 from simulator.routing import kind_of, provider_of
 
 Values = Mapping[str, str]
@@ -27,6 +30,9 @@ NO_CAP: Final = "none"
 MOST_CAP: Final = 16
 """Largest cap that is tried where no limit says otherwise: the upper end of the strategy's target of 12 to 16."""
 
+UNSEEN_CONCURRENCY: Final = 1_000
+"""What a calibrated scenario has where a recording shows no limit of the provider: nobody's knowledge."""
+
 _CAPS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128)
 _MULTIPLIERS: Final = ("0.5", "1", "1.5", "2", "2.5", "3", "4")
 _ADVICE: Final = ("fixed:1", "fixed:5", "fixed:15", "fixed:30", "fixed:60", "residual", "appointment")
@@ -34,6 +40,26 @@ _QUANTILES: Final = ("0.5", "0.75", "0.9", "0.95", "0.99")
 _EXPECTED_S: Final = ("15", "30", "45", "60", "90")
 _PATIENCE_S: Final = ("150", "180", "240")
 _LONG_RUN: Final = "240"
+
+
+class UnknownConcurrencyError(HarnessError):
+    """Nobody knows how much a provider takes at once, so the model's never slows down and never refuses."""
+
+    exit_code = 3
+
+    def __init__(self, providers: Sequence[str]) -> None:
+        """Keep whose it is."""
+        super().__init__(providers)
+        self.providers = providers
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        limits = " ".join(f"--limit provider:{provider}=N" for provider in self.providers)
+        return (
+            f"no advice: the scenario gives {', '.join(self.providers)} a concurrency of {UNSEEN_CONCURRENCY} or more, "
+            f"which stands for an unknown one, and the model would praise any cap; say what is allowed: {limits} (or "
+            "--limit provider-concurrency=N), or write it into the scenario"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +133,12 @@ class Space:
         index = self.parameters.index(parameter)
         return (*point[:index], value, *point[index + 1 :])
 
+    def plain(self, point: Point, start: Point) -> Point:
+        """Return the point as its settings say it: no provider's cap above the global one, unless the start's is."""
+        plain = self.point_of(self.values(point))
+        triples = zip(point, plain, start, strict=True)
+        return tuple(old if old == begun else new for old, new, begun in triples)
+
     def point_of(self, values: Values) -> Point:
         """Return the point that settings stand at."""
         return tuple(_text_of(parameter, values) for parameter in self.parameters)
@@ -130,7 +162,9 @@ def space_for(
 
     Raises:
         ConfigError: A value of `starts` or `base` breaks a rule.
+        UnknownConcurrencyError: A provider has a concurrency that nobody knows, and no limit.
     """
+    check_concurrency(scenario, most)
     parameters = [*_cap_parameters(scenario, most), *_advice_parameters(), *_ttl_parameters(scenario)]
     if patience:
         meaning = "how long the MCP clients wait; set them to it, too"
@@ -141,8 +175,21 @@ def space_for(
     return Space(widened, {name: value for name, value in base.items() if name not in searched})
 
 
+def check_concurrency(scenario: Scenario, most: Mapping[str, int]) -> None:
+    """Refuse a provider of the load with a concurrency that nobody knows, where no limit says what is allowed.
+
+    Raises:
+        UnknownConcurrencyError: There is one.
+    """
+    _, providers = asked(scenario)
+    unknown = [name for name in providers if scenario.providers[name].concurrency >= UNSEEN_CONCURRENCY]
+    unlimited = [provider for provider in unknown if f"provider:{provider}" not in most]
+    if unlimited:
+        raise UnknownConcurrencyError(unlimited)
+
+
 def _cap_parameters(scenario: Scenario, most: Mapping[str, int]) -> Iterable[Parameter]:
-    tools, providers = _asked(scenario)
+    tools, providers = asked(scenario)
     yield _cap("EXAI_WS_GLOBAL_MAX_INFLIGHT", None, most.get("global", MOST_CAP), "calls in the daemon")
     yield _cap("EXAI_WS_SESSION_MAX_INFLIGHT", None, most.get("session", MOST_CAP), "calls of a session")
     for tool in tools:
@@ -183,8 +230,8 @@ def _ttl_parameters(scenario: Scenario) -> Iterable[Parameter]:
         yield Parameter(name=name, setting=name, options=_MULTIPLIERS, meaning="how long a call keeps its key fresh")
 
 
-def _asked(scenario: Scenario) -> tuple[list[str], list[str]]:
-    """Return the tools and the providers that the load asks."""
+def asked(scenario: Scenario) -> tuple[list[str], list[str]]:
+    """Return the tools of the load that ask a provider, and the providers that they ask."""
     pairs = {
         (tool, provider_of(tool, kind_of(tool, expert=phase.expert), phase.model))
         for phase in scenario.load
@@ -222,22 +269,23 @@ def _text_of(parameter: Parameter, values: Values) -> str:
     found: dict[str, float | str] = {
         "EXAI_WS_GLOBAL_MAX_INFLIGHT": config.caps.total,
         "EXAI_WS_SESSION_MAX_INFLIGHT": config.caps.session,
-        "EXAI_WS_RETRY_AFTER": f"fixed:{advice.fixed_s:g}" if advice.mode is AdviceMode.FIXED else advice.mode.value,
+        "EXAI_WS_RETRY_AFTER": f"fixed:{_number(advice.fixed_s)}"
+        if advice.mode is AdviceMode.FIXED
+        else advice.mode.value,
         "EXAI_WS_RETRY_AFTER_QUANTILE": advice.quantile,
         "EXAI_WS_EXPECTED_CALL_SECS": advice.expected_call_s,
         "EXAI_WS_TTL_MULTIPLIER": config.ttls.multiplier,
-        CLIENT_TIMEOUT: _patience(values),
+        CLIENT_TIMEOUT: client_timeout_s(values),
     }
     found |= {f"EXAI_WS_{provider}_MAX_INFLIGHT": cap for provider, cap in config.caps.providers.items()}
     # A provider without a cap of its own is taken to have the largest that is tried.
     value = found.get(parameter.setting, parameter.options[-1])
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else _number(value)
 
 
-def _patience(values: Values) -> str:
-    """Return the clients' timeout as text."""
-    usual = _LONG_RUN if values.get(LONG_RUN, "").lower() == "true" else "180"
-    return f"{float(values.get(CLIENT_TIMEOUT, usual)):g}"
+def _number(value: float) -> str:
+    """Write a number as settings are read: without an exponent, and whole where it is."""
+    return str(int(value)) if value == int(value) else f"{Decimal(repr(value)):f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """A model run as a drill leaves one: its record, what the model could not know, and the verdict on the rest."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ from scenarios.checks.judge import judge
 from scenarios.history import Body, write_calls
 from scenarios.load import to_yaml
 from scenarios.model import Expectation, Metric, Scenario
+from scenarios.model_faults import Fault
 from scenarios.record import CALLS, EVENTS, Record, encode_events
 from scenarios.run import FaultWindow, Run
 from scenarios.run_directory import RunDirectory, RunDirectoryError
@@ -18,7 +21,7 @@ from simulator.engine import ModelRun
 from simulator.model_settings import ModelSettings, caps_of, timeouts_of
 
 _NO_STORY: Final = "the model writes no story of clients, daemon and provider"
-_NO_HEARTBEATS: Final = "the model sends no heartbeats"
+_NO_HEARTBEATS: Final = "the model's heartbeats are on time by its making"
 UNSEEN: Final[dict[Metric, str]] = {
     "refusals": _NO_STORY,
     "duplicates": _NO_STORY,
@@ -135,11 +138,22 @@ def _doubts(scenario: Scenario, run: ModelRun) -> tuple[str, ...]:
     return (*seeded, *run.not_carried)
 
 
-def _windows(scenario: Scenario, run: ModelRun) -> Iterable[FaultWindow]:
-    """Return the windows of the faults that the model carried."""
-    for fault in sorted(scenario.faults, key=lambda each: each.at):
-        if any(part.startswith(f"fault {fault.title}:") for part in run.not_carried):
-            continue
+def _windows(scenario: Scenario, run: ModelRun) -> Iterator[FaultWindow]:
+    """Return the windows of the faults as they were in the model, under the names that the calls have.
+
+    A daemon that drains takes its time, so a signal's window is seldom the plan's.
+    """
+    faults = dict(_named(scenario.faults))
+    for window in sorted(run.windows, key=lambda each: each.began_at):
+        fault = faults[window.name]
         link = fault.link or (f"provider:{fault.provider.name}" if fault.provider is not None else "daemon")
-        window = FaultWindow(name=fault.title, title=fault.title, link=link, started_at=fault.at)
-        yield replace(window, ended_at=fault.at + (fault.duration or 0.0))
+        ended_at = window.ended_at if math.isfinite(window.ended_at) else None
+        yield FaultWindow(name=window.name, title=fault.title, link=link, started_at=window.began_at, ended_at=ended_at)
+
+
+def _named(faults: Iterable[Fault]) -> Iterator[tuple[str, Fault]]:
+    """Return each fault with its name; those that would have the same get a number, as in a drill."""
+    seen: Counter[str] = Counter()
+    for fault in faults:
+        seen[fault.title] += 1
+        yield fault.title if seen[fault.title] == 1 else f"{fault.title}-{seen[fault.title]}", fault

@@ -13,8 +13,10 @@ from simulator.result_table import number, with_interval
 from simulator.sweep import AS_IT_IS, Best, Row, Swept
 from simulator.sweep_values import Vary
 
+SUCCESS: Final = "success_rate"
+
 TOLD: Final = (
-    "success_rate",
+    SUCCESS,
     "p95_s",
     "refusal_rate",
     "thrown_away_share",
@@ -57,16 +59,27 @@ def study_of(swept: Swept, *, version: str) -> Study:
 def headline(swept: Swept) -> str:
     """Say in a sentence which setting is best, or that it cannot be said."""
     best = swept.best
-    told = f"{len(swept.rows)} settings × {len(swept.seeds)} replications"
+    told = f"{counted(len(swept.distinct), 'setting')} × {counted(len(swept.seeds), 'replication')}"
     if best is None:
         return f"{told}: nothing to compare"
-    figure = FIGURES[swept.by]
     if best.sure:
-        return f"{told}: {swept.by} is best at {best.row.label}: {with_interval(best.row.intervals[swept.by], figure)}"
+        found = with_interval(best.row.intervals[swept.by], FIGURES[swept.by])
+        return f"{told}: {swept.by} is best at {best.row.label}: {found}{_price(swept, best)}"
+    why = f"differ by less than {number(best.least, FIGURES[swept.by])}" if best.told_apart else "cannot be told apart"
     return (
         f"{told}: no setting is surely best in {swept.by}; the best two, {best.row.label} and {best.second.label}, "
-        f"cannot be told apart"
+        f"{why}"
     )
+
+
+def _price(swept: Swept, best: Best) -> str:
+    """Say how many calls got their answer there: who refuses most answers the rest quickest."""
+    if swept.by == SUCCESS:
+        return ""
+    found = [row.intervals[SUCCESS] for row in swept.distinct if math.isfinite(row.intervals[SUCCESS].mean)]
+    most = max((each.mean for each in found), default=math.nan)
+    here = with_interval(best.row.intervals[SUCCESS], FIGURES[SUCCESS])
+    return f", where {here} of the calls get their answer (at most {number(most, FIGURES[SUCCESS])} at any setting)"
 
 
 def costs(swept: Swept) -> str:
@@ -90,6 +103,8 @@ def comparison(swept: Swept, best: Best) -> str:
     figure = FIGURES[swept.by]
     low, high = (number(value, figure) for value in (best.difference.low, best.difference.high))
     difference = f"{swept.by} of {best.row.label} minus that of {best.second.label}, seed by seed: {low} to {high}"
+    if best.told_apart and not best.sure:
+        return f"{difference}; 0 lies outside, but less than {number(best.least, figure)} is nothing to choose by"
     return f"{difference}; " + ("0 lies outside" if best.sure else "0 lies inside, so neither is surely better")
 
 
@@ -152,6 +167,8 @@ def remark(row: Row, best: Best | None) -> str:
     """Return what is to be said of a setting: that it failed, or that it is surely the best one."""
     if row.why_not is not None:
         return f"failed: {row.why_not}"
+    if row.repeats:
+        return AS_IT_IS
     return "best" if best is not None and best.sure and row is best.row else ""
 
 
@@ -236,6 +253,7 @@ def _facts(swept: Swept) -> dict[str, object]:
             {
                 "values": dict(row.point.values),
                 "failed": row.why_not,
+                "as_it_is": row.point.shipped or row.repeats,
                 "figures": {name: value.as_dict() for name, value in row.intervals.items()},
             }
             for row in swept.rows

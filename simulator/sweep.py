@@ -1,18 +1,26 @@
 """A sweep: a scenario with many settings, each with the same seeds, and which of them is best, if that can be said."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from simulator.figures import FIGURES, Figures
-from simulator.replications import Interval, Task, intervals, paired, tasks_of
+from simulator.recommend import AIMS
+from simulator.replications import Interval, Task, interval_of, paired, tasks_of
 from simulator.sweep_values import Point, Vary
 from simulator.workers import run_tasks
 
 RANKED: Final = tuple(name for name, figure in FIGURES.items() if figure.better)
 """Figures by which settings can be ranked."""
+
+LEAST: Final = {aim.figure: aim.least for aim in AIMS}
+"""A difference of at most this is none that anybody would notice, as for `tune`."""
+
+_LEAST_BY_UNIT: Final = {"share": 0.005, "s": 0.5}
+_LEAST_SHARE: Final = 0.005
+"""Of what has no such unit, counts and rates, a difference of so much of its value."""
 
 AS_IT_IS: Final = "as it is"
 """What the row with nothing changed is called."""
@@ -26,16 +34,18 @@ class Row:
         point: The setting.
         figures: One for each seed, in their order; empty if it failed.
         why_not: Why it failed; None if it did not.
+        repeats: Whether it is what the sweep starts from, said with other words: its figures are those.
     """
 
     point: Point
     figures: tuple[Figures, ...]
     why_not: str | None = None
+    repeats: bool = False
 
     @cached_property
     def intervals(self) -> Mapping[str, Interval]:
         """Every figure with its interval."""
-        return intervals(self.figures)
+        return {name: interval_of(self.figures, name) for name in FIGURES}
 
     @property
     def label(self) -> str:
@@ -51,16 +61,23 @@ class Best:
         row: The best one.
         second: The one after it.
         difference: Of the figure, best minus second, seed by seed.
+        least: Least difference that anybody would notice.
     """
 
     row: Row
     second: Row
     difference: Interval
+    least: float
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether zero, no difference at all, lies outside the interval."""
+        return self.difference.above(0.0) or self.difference.below(0.0)
 
     @property
     def sure(self) -> bool:
-        """Whether zero, no difference at all, lies outside the interval."""
-        return self.difference.above(0.0) or self.difference.below(0.0)
+        """Whether all of the interval is a difference that somebody would notice."""
+        return self.difference.above(self.least) or self.difference.below(-self.least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +116,19 @@ class Swept:
         return tuple(row for row in self.rows if row.why_not is not None)
 
     @property
+    def distinct(self) -> tuple[Row, ...]:
+        """The settings without those that say again what is."""
+        return tuple(row for row in self.rows if not row.repeats)
+
+    @property
     def runs(self) -> int:
         """Replications that came to their end."""
-        return sum(len(row.figures) for row in self.rows)
+        return sum(len(row.figures) for row in self.distinct)
 
     @property
     def calls(self) -> int:
         """Logical calls of all replications, those of the warm-up not counted."""
-        return sum(figures.calls for row in self.rows for figures in row.figures)
+        return sum(figures.calls for row in self.distinct for figures in row.figures)
 
     @property
     def speed_up(self) -> float:
@@ -115,15 +137,30 @@ class Swept:
 
     @property
     def best(self) -> Best | None:
-        """The best setting beside the second one, of those with the figure in every replication; None without two."""
+        """The best setting beside the next that runs otherwise, of those that always have the figure; or None."""
         better = -1.0 if FIGURES[self.by].better == "more" else 1.0
-        complete = [row for row in self.rows if row.figures and row.intervals[self.by].n == len(self.seeds)]
+        complete = [row for row in self.distinct if row.figures and row.intervals[self.by].n == len(self.seeds)]
         ranked = sorted(complete, key=lambda row: better * row.intervals[self.by].mean)
-        if len(ranked) < 2:  # noqa: PLR2004 - a best one needs another one
+        others = (row for row in ranked[1:] if not row.point.runs_as(ranked[0].point))
+        if (second := next(others, None)) is None:
             return None
-        first, second = ranked[:2]
+        first = ranked[0]
         difference = paired(_values(first, self.by), _values(second, self.by))
-        return Best(row=first, second=second, difference=difference)
+        least = least_of(self.by, max(abs(row.intervals[self.by].mean) for row in (first, second)))
+        return Best(row=first, second=second, difference=difference, least=least)
+
+
+def least_of(name: str, value: float) -> float:
+    """Return the least difference of a figure that anybody would notice, where it has about that value."""
+    return LEAST.get(name) or _LEAST_BY_UNIT.get(FIGURES[name].unit) or _LEAST_SHARE * value
+
+
+def repeating(points: Sequence[Point]) -> frozenset[int]:
+    """Return the places of the settings that say again what the sweep starts from, if it starts from something."""
+    start = next((index for index, point in enumerate(points) if point.shipped), None)
+    if start is None:
+        return frozenset()
+    return frozenset(index for index, point in enumerate(points) if index != start and point.runs_as(points[start]))
 
 
 def run_sweep(
@@ -154,8 +191,9 @@ def run_sweep(
     found: dict[tuple[int, int], Figures] = {}
     why_not: dict[int, str] = {}
     not_carried: dict[str, None] = {}
-    cpu_s = 0.0
-    for number, done in enumerate(run_tasks(executor, _tasks(points, seeds, warm_up_s), workers=workers), start=1):
+    cpu_s, again = 0.0, repeating(points)
+    tasks = _tasks(points, again, seeds, warm_up_s)
+    for number, done in enumerate(run_tasks(executor, tasks, workers=workers), start=1):
         cpu_s += done.cpu_s
         if done.figures is None:
             why_not.setdefault(done.name[0], done.why_not or "")
@@ -163,15 +201,21 @@ def run_sweep(
             found[done.name] = done.figures
             not_carried |= dict.fromkeys(done.not_carried)
         watch(number)
-    rows = tuple(
-        Row(point, () if index in why_not else tuple(found[index, seed] for seed in seeds), why_not.get(index))
-        for index, point in enumerate(points)
-    )
-    return rows, cpu_s, tuple(not_carried)
-
-
-def _tasks(points: Sequence[Point], seeds: Sequence[int], warm_up_s: float) -> Iterator[tuple[tuple[int, int], Task]]:
+    start = next((index for index, point in enumerate(points) if point.shipped), 0)
+    rows = []
     for index, point in enumerate(points):
+        ran = start if index in again else index
+        figures = () if ran in why_not else tuple(found[ran, seed] for seed in seeds)
+        rows.append(Row(point, figures, why_not.get(ran), repeats=index in again))
+    return tuple(rows), cpu_s, tuple(not_carried)
+
+
+def _tasks(
+    points: Sequence[Point], again: Container[int], seeds: Sequence[int], warm_up_s: float
+) -> Iterator[tuple[tuple[int, int], Task]]:
+    for index, point in enumerate(points):
+        if index in again:
+            continue
         for task in tasks_of(
             point.scenario,
             point.config,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from scenarios.run_directory import RunDirectory
     from simulator.screen import Screen
     from simulator.sweep import Swept
     from simulator.sweep_values import Point, Vary
@@ -43,7 +44,15 @@ OneAtATime = Annotated[
 Replications = Annotated[
     int, typer.Option("--replications", "-n", min=1, max=10_000, help="Runs of each setting, with equal seeds.")
 ]
-By = Annotated[str, typer.Option(metavar="FIGURE", help="Figure by which settings are ranked.")]
+By = Annotated[
+    str,
+    typer.Option(
+        metavar="FIGURE",
+        help="Figure by which settings are ranked: success_rate, goodput_per_s (more is better); refusal_rate, "
+        "over_capacity_rate, attempts_per_call, p50_s, p95_s, p99_s, thrown_away_s, thrown_away_share, timeouts, "
+        "never_ended (less is better).",
+    ),
+]
 Cluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="tcp://HOST:PORT of a Dask scheduler, or `local`.")
 ]
@@ -67,11 +76,17 @@ def sweep(
     """Run a scenario in the model with many settings, and say which is best, if that can be said.
 
     Every setting has the same seeds, so that what differs is the setting and not the luck.
+
+    Exit status: 0 done; 2 wrong usage; 3 a setting could not be simulated, or the result cannot be written.
     """
+    from datetime import UTC, datetime
+
+    from scenarios.console import console_for
     from scenarios.load import find_scenario, load_scenario
+    from scenarios.run_directory import RunDirectory
     from simulator.model_settings import pairs_of
     from simulator.replications import seeds_from
-    from simulator.screen import Screen, console_for
+    from simulator.screen import Screen
     from simulator.sweep_values import points, read_vary
 
     loaded = load_scenario(find_scenario(scenario))
@@ -83,14 +98,20 @@ def sweep(
     if warm_up >= shortest_s:
         raise typer.BadParameter(f"--warm-up {warm_up:g}: the load is over after {shortest_s:g} s")
     seeds = seeds_from(loaded.seed if seed is None else seed, replications)
-    with Screen(console_for(stderr=True)) as screen:
-        plan = _Plan(loaded.name, varied, settings, seeds, warm_up, by, one_at_a_time=one_at_a_time)
-        swept = _run(plan, dask, workers, screen)
-        path = _write(swept, runs_dir, screen)
+    plan = _Plan(loaded.name, varied, settings, seeds, warm_up, by, one_at_a_time=one_at_a_time)
+    # First of all, so that no hour of work is lost to a directory that cannot be made.
+    directory = RunDirectory.create(runs_dir, f"sweep-{loaded.name}", started_at=datetime.now(UTC))
+    try:
+        with Screen(console_for(stderr=True)) as screen:
+            swept = _run(plan, dask, workers, screen)
+            _write(swept, directory, screen)
+    except BaseException:
+        directory.discard()
+        raise
     if json:
-        sys.stdout.write((path / "summary.json").read_text("utf-8"))
+        sys.stdout.write((directory.path / "summary.json").read_text("utf-8"))
     else:
-        _print(console_for(stderr=False), swept, path)
+        _print(console_for(stderr=False), swept, directory.path)
     return UNDECIDED if swept.failed else 0
 
 
@@ -127,12 +148,13 @@ def _run(plan: _Plan, dask: str | None, workers: int | None, screen: Screen) -> 
     """Say how much it is, run it, and say how long it will take as soon as that is known."""
     from simulator.screen import span
     from simulator.study_sweep import counted
-    from simulator.sweep import Swept, run_sweep
+    from simulator.sweep import Swept, repeating, run_sweep
 
-    runs = len(plan.points) * len(plan.seeds)
+    settings = len(plan.points) - len(repeating(plan.points))
+    runs = settings * len(plan.seeds)
     with _executor(dask, workers, runs) as (executor, number):
         screen.say(
-            f"{plan.name}: {counted(len(plan.points), 'setting')} × {counted(len(plan.seeds), 'replication')} = "
+            f"{plan.name}: {counted(settings, 'setting')} × {counted(len(plan.seeds), 'replication')} = "
             f"{counted(runs, 'run')} "
             f"on {counted(number, 'worker')}"
         )
@@ -187,20 +209,15 @@ def _executor(dask: str | None, workers: int | None, runs: int) -> Iterator[tupl
         yield executor, number
 
 
-def _write(swept: Swept, runs: Path, screen: Screen) -> Path:
+def _write(swept: Swept, directory: RunDirectory, screen: Screen) -> None:
     """Write the table first, then the report."""
-    from datetime import UTC, datetime
-
     from reports.study_page import write_study
-    from scenarios.run_directory import RunDirectory
+    from scenarios.version import version
     from simulator.study_sweep import study_of, to_csv
-    from simulator.version import version
 
     screen.say("writing the report")
-    directory = RunDirectory.create(runs, f"sweep-{swept.name}", started_at=datetime.now(UTC))
     directory.write("sweep.csv", to_csv(swept))
     write_study(directory.path, study_of(swept, version=version()))
-    return directory.path
 
 
 def _print(console: Console, swept: Swept, path: Path) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from reference_daemon.policy.config import PolicyConfig
 from reference_daemon.policy.errors import HarnessError
 from scenarios.model import Scenario
 from simulator.dotted import changed, places_of
-from simulator.model_settings import ModelSettings, check_name, model_settings
+from simulator.model_settings import ModelSettings, check_name, in_force, model_settings
 
 MOST_VALUES: Final = 10_000
 """Values of one range; more is a slip of the step."""
@@ -71,6 +71,7 @@ class Point:
         scenario: The scenario with these values.
         config: What the policy is told.
         client_timeout_s: Seconds that a client waits for a call.
+        uncoalesced: Tools whose identical calls are never taken for one another.
         shipped: Whether it is what the sweep starts from, with nothing changed.
     """
 
@@ -78,7 +79,17 @@ class Point:
     scenario: Scenario
     config: PolicyConfig
     client_timeout_s: float
+    uncoalesced: frozenset[str]
     shipped: bool = False
+
+    def runs_as(self, other: Self) -> bool:
+        """Return whether nothing would run otherwise: a value was given that is there already."""
+        return self._what_runs() == other._what_runs()
+
+    def _what_runs(self) -> tuple[float, PolicyConfig, frozenset[str], Scenario]:
+        """Return what the model reads; of the scenario's settings that is no more than what stands here beside it."""
+        bare = self.scenario.model_copy(update={"settings": {}})
+        return self.client_timeout_s, self.config, self.uncoalesced, bare
 
 
 def read_vary(text: str) -> Vary:
@@ -167,8 +178,9 @@ def _point(
     found: ModelSettings = model_settings(made, env_file=env_file, given={**(given or {}), **settings})
     return Point(
         values=values,
-        scenario=made,
+        scenario=in_force(made, found),
         config=found.config,
         client_timeout_s=found.client_timeout_s,
+        uncoalesced=found.uncoalesced,
         shipped=not values,
     )

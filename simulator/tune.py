@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from simulator.engine import simulate
+from simulator.fault_model import not_carried
 from simulator.figures import Figures
 from simulator.model_settings import model_settings
-from simulator.recommend import choose, improves, take_back
+from simulator.recommend import Measure, choose, improves, take_back
 from simulator.replications import intervals
 from simulator.search_space import Parameter, Point, SeedSets, Space, space_for
 from simulator.tune_order import Order
@@ -38,12 +38,14 @@ class Tuning:
         space: What was searched.
         seeds: Of the three steps.
         trials: In the order in which they were made.
-        shipped: The shipped settings.
+        shipped: The point of the shipped settings.
         start: Where changes come from: the scenario's settings and those of --env-file.
         recommended: What the rule chose; equal to `start` where nothing is better.
         chosen: What step 1 of the rule chose, before changes were taken back.
-        feasible: Whether anything that was tried keeps the limits.
-        proof: Figures on fresh seeds of the three points.
+        feasible: Whether what is recommended, or else the start, keeps the limits on fresh seeds.
+        found: Whether anything that was tried keeps the limits on the seeds that it was chosen by.
+        proof: Figures on fresh seeds of the start and of the recommended point.
+        as_shipped: Figures on the same seeds with nothing set at all, not even what is never searched.
         taken_back: Figures on fresh seeds of the recommended point without one of its changes.
         around: Figures of the points around the recommended one.
         centre: Figures of the recommended point on the same seeds as `around`.
@@ -59,7 +61,9 @@ class Tuning:
     recommended: Point
     chosen: Point
     feasible: bool
+    found: bool
     proof: Mapping[Point, Sequence[Figures]]
+    as_shipped: Sequence[Figures]
     taken_back: Mapping[str, Sequence[Figures]]
     around: tuple[Neighbour, ...]
     centre: Sequence[Figures]
@@ -76,6 +80,8 @@ def tune(order: Order, executor: Executor | None, progress: Progress) -> Tuning:
 
     Raises:
         ConfigError: A setting of the scenario or of --env-file breaks a rule.
+        UnknownConcurrencyError: A provider has a concurrency that nobody knows, and no limit.
+        WorkersError: The workers themselves ended.
     """
     scenario = order.scenario
     own, start_values = model_settings(scenario).values, order.start.values
@@ -85,14 +91,9 @@ def tune(order: Order, executor: Executor | None, progress: Progress) -> Tuning:
     bench = Bench(scenario, space, executor, order.warm_up_s)
     trials = search(order, space, bench.on(seeds.search), [start, space.point_of(own), shipped], progress)
     progress("choosing")
-    chosen, recommended = _choose(order, space, bench, seeds, trials, start, shipped)
+    chosen, simplest = _choose(order, space, bench, seeds, trials, start, shipped)
     measure = bench.on(seeds.proof)
-    if (
-        chosen is not None
-        and _holds(order, space, start, measure(start))
-        and not improves(measure(recommended), measure(start))
-    ):
-        recommended = start
+    recommended = simplest if _is_proven(order, space, simplest, start, measure) else start
     progress("looking around")
     return Tuning(
         order=order,
@@ -103,8 +104,10 @@ def tune(order: Order, executor: Executor | None, progress: Progress) -> Tuning:
         start=start,
         recommended=recommended,
         chosen=chosen or start,
-        feasible=chosen is not None,
-        proof={point: measure(point) for point in dict.fromkeys((shipped, start, recommended))},
+        feasible=chosen is not None and _holds(order, space, recommended, measure(recommended)),
+        found=chosen is not None,
+        proof={point: measure(point) for point in dict.fromkeys((start, recommended))},
+        as_shipped=bench.shipped(seeds.proof),
         taken_back={
             each.name: measure(space.moved(recommended, each, space.value_at(start, each)))
             for each in space.changed(start, recommended)
@@ -130,12 +133,21 @@ def _choose(
     def keeps(point: Point) -> bool:
         return _holds(order, space, point, measure(point))
 
-    listed = [trial.point for trial in pareto_front(trials)[:SHORT_LIST]]
-    candidates = [point for point in dict.fromkeys((start, shipped, *listed)) if keeps(point)]
+    listed = [
+        space.plain(point, start) for point in (shipped, *(trial.point for trial in pareto_front(trials)[:SHORT_LIST]))
+    ]
+    candidates = [point for point in dict.fromkeys((start, *listed)) if keeps(point)]
     if not candidates:
         return None, start
     chosen = choose(candidates, measure, space, start)
-    return chosen, take_back(chosen, measure, space, start, keeps)
+    return chosen, space.plain(take_back(chosen, measure, space, start, keeps), start)
+
+
+def _is_proven(order: Order, space: Space, point: Point, start: Point, measure: Measure) -> bool:
+    """Return whether a point stands the proof: step 3 of the rule."""
+    if not _holds(order, space, point, measure(point)):
+        return False
+    return not _holds(order, space, start, measure(start)) or improves(measure(point), measure(start))
 
 
 def _holds(order: Order, space: Space, point: Point, figures: Sequence[Figures]) -> bool:
@@ -144,11 +156,9 @@ def _holds(order: Order, space: Space, point: Point, figures: Sequence[Figures])
 
 def _left_out(order: Order) -> tuple[str, ...]:
     """Return what the model leaves out of this load: the advice knows nothing of it."""
-    scenario, start = order.scenario, order.start
-    run = simulate(scenario, start.config, seed=order.seed, client_timeout_s=start.client_timeout_s)
-    defect = scenario.daemon.defect
+    defect = order.scenario.daemon.defect
     seeded = () if defect is None else (f"defect {defect}: the model's daemon has none",)
-    return (*seeded, *run.not_carried, *start.not_carried)
+    return (*seeded, *not_carried(order.scenario), *order.start.not_carried)
 
 
 def _around(space: Space, centre: Point, bench: Bench, seeds: tuple[int, ...]) -> list[Neighbour]:
@@ -167,6 +177,8 @@ _FEW = 4
 def _few(parameter: Parameter, at: str) -> list[str]:
     """Return a few other options: the nearest ones and the ends of what is ordered, all of what is not."""
     options = list(parameter.options)
+    if at not in options:  # a cap that the global one lowered
+        options = sorted([*options, at], key=float)
     index = options.index(at)
     if not parameter.ordered or len(options) <= _FEW:
         return [option for option in options if option != at]

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.options import Given, RunsDir, WarmUp, Workers
+
 if TYPE_CHECKING:
     from scenarios.model import Scenario
+    from scenarios.run_directory import RunDirectory
     from simulator.tune import Tuning
+    from simulator.tune_order import Order
 
 VIOLATED = 1
 
@@ -22,33 +26,38 @@ def register(umbrella: typer.Typer) -> None:
 
 _Trials = Annotated[int, typer.Option(min=3, max=10_000, help="Settings that are tried.")]
 _Replications = Annotated[
-    int, typer.Option(min=3, max=1000, help="Seeds of each trial; twice as many choose, four times as many prove.")
+    int,
+    typer.Option(
+        "--replications", "-n", min=3, max=1000, help="Seeds of each trial; twice as many choose, four times prove."
+    ),
 ]
-_Seed = Annotated[int, typer.Option(min=0, help="Start of all chance; the same seed gives the same advice.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Start of all chance; the scenario's own has no part in it.")]
 _EnvFile = Annotated[
     Path | None, typer.Option(help="Settings to start from, besides the scenario's and the shipped ones.")
 ]
 _Limits = Annotated[
     list[str] | None,
     typer.Option(
-        help="What must be kept, repeatable: p95_s=120, success_rate=0.95, global=12, provider:GLM=4, "
-        "provider-concurrency=8."
+        metavar="NAME=VALUE",
+        help="What must be kept, repeatable; none if absent. The largest cap: global=12, session=4, tool:analyze=3, "
+        "provider:GLM=4, provider-concurrency=8. Or a figure's bound: shares as 0.95 or 95% (success_rate=95%), "
+        "durations in seconds (p95_s=120), others as `exai simulate` has them.",
     ),
 ]
 _Patience = Annotated[
     bool, typer.Option("--patience", help="Also try EXAI_CLIENT_TIMEOUT, which the MCP clients must be set to.")
 ]
-_WarmUp = Annotated[float, typer.Option(min=0.0, help="Seconds at the start whose calls do not count.")]
-_Workers = Annotated[int | None, typer.Option(min=1, max=256, help="Processes; as many as there are cores if absent.")]
 _Validation = Annotated[
-    Path | None, typer.Option(help="Directory or summary.json of an `exai validate` run of this scenario.")
+    Path | None,
+    typer.Option(help="Directory or summary.json of an `exai validate` run of this scenario by this version."),
 ]
 _Validate = Annotated[
     bool,
     typer.Option("--validate/--unvalidated", help="Run `exai validate` first; or advise on the model's word alone."),
 ]
-_Output = Annotated[Path, typer.Option("-o", "--output", help="Where the settings are written.")]
-_RunsDir = Annotated[Path, typer.Option(help="Where the report's directory is made.")]
+_Output = Annotated[
+    Path, typer.Option("-o", "--output", help="Where the settings are written; no file but one of tune's is replaced.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result, as JSON, and nothing else.")]
 
 
@@ -58,81 +67,122 @@ def tune(
     replications: _Replications = 10,
     seed: _Seed = 1,
     env_file: _EnvFile = None,
+    set_: Given = None,
     limit: _Limits = None,
     patience: _Patience = False,
-    warm_up: _WarmUp = 0.0,
-    workers: _Workers = None,
+    warm_up: WarmUp = 0.0,
+    workers: Workers = None,
     validation: _Validation = None,
     validate: _Validate = True,
     output: _Output = Path("recommended.env"),
-    runs_dir: _RunsDir = Path("runs"),
+    runs_dir: RunsDir = Path("runs"),
     json: _Json = False,
 ) -> int:
     """Search for better caps, TTLs and retry advice in the model, and write what it recommends.
 
     Aims, in this order: success rate, P95 with retries included, work thrown away. Nothing is recommended that is not
-    better outside the interval on fresh seeds, and nothing at all where `exai validate` fails (exit 3). Exit 1: no
-    setting that was tried keeps the limits. Prove it on the real daemon: `exai drill SCENARIO --env-file
+    better outside the interval on fresh seeds. Prove it on the real daemon: `exai drill SCENARIO --env-file
     recommended.env`.
+
+    Exit status: 0 recommended, or nothing is better; 1 nothing that was tried keeps the limits; 2 wrong usage; 3 no
+    advice: `exai validate` did not hold, a provider's concurrency is unknown, or nothing can be written; 130
+    interrupted.
     """
     from scenarios.load import find_scenario, load_scenario
-    from simulator.model_settings import model_settings
+    from simulator.model_settings import model_settings, pairs_of
+    from simulator.search_space import check_concurrency
     from simulator.tune_limits import read_limits
     from simulator.tune_order import Order
+    from simulator.tune_output import check_output
 
     found = find_scenario(scenario)
     loaded = load_scenario(found)
+    if warm_up >= loaded.load_s:
+        raise typer.BadParameter(f"--warm-up {warm_up:g}: the load is over after {loaded.load_s:g} s")
+    told = {"--trials": trials, "--replications": replications, "--seed": seed, "--env-file": env_file}
     order = Order(
         scenario=loaded,
-        start=model_settings(loaded, env_file=env_file),
+        start=model_settings(loaded, env_file=env_file, given=pairs_of(set_ or [], "--set")),
         trials=trials,
         replications=replications,
         seed=seed,
         limits=read_limits(limit or (), loaded),
         patience=patience,
         warm_up_s=warm_up,
+        command=_command(
+            scenario, told | {"--warm-up": warm_up or None}, {"--set": set_, "--limit": limit}, patience=patience
+        ),
     )
-    believed = _believed(loaded, str(found), validation, runs_dir, validate=validate)
+    check_concurrency(loaded, order.limits.caps)
+    check_output(output, [path for path in (found, env_file, validation) if path is not None])
+    directory, believed = _believed(loaded, str(found), validation, runs_dir, validate=validate)
+    tuning = _tuned(order, workers)
+    _tell(tuning, believed, output, directory, as_json=json)
+    return 0 if tuning.feasible else VIOLATED
+
+
+def _command(scenario: str, options: dict[str, object], lists: dict[str, list[str] | None], *, patience: bool) -> str:
+    """Return the command with which the same advice comes out again."""
+    import shlex
+
+    parts = ["exai", "tune", scenario]
+    for name, value in options.items():
+        parts += [] if value is None else [name, f"{value:g}" if isinstance(value, float) else str(value)]
+    for name, values in lists.items():
+        parts += [part for value in values or () for part in (name, value)]
+    return shlex.join([*parts, *(["--patience"] if patience else [])])
+
+
+def _tuned(order: Order, workers: int | None) -> Tuning:
+    from scenarios.console import console_for
     from simulator.replications import cores
-    from simulator.screen import Screen, console_for
+    from simulator.screen import Screen
     from simulator.tune import tune as tuned
     from simulator.workers import local_workers
 
     with Screen(console_for(stderr=True)) as screen, local_workers(workers or cores()) as pool:
-        screen.say(f"{loaded.name}: {trials} trials of {replications} replications")
-        tuning = tuned(order, pool, screen.progress)
-    _tell(tuning, believed, output, runs_dir, as_json=json)
-    return 0 if tuning.feasible else VIOLATED
+        screen.say(f"{order.scenario.name}: {order.trials} trials of {order.replications} replications")
+        return tuned(order, pool, screen.progress)
 
 
-def _believed(scenario: Scenario, source: str, validation: Path | None, runs_dir: Path, *, validate: bool) -> str:
-    """Return why the model is believed; raise where it must not be."""
+def _believed(
+    scenario: Scenario, source: str, validation: Path | None, runs_dir: Path, *, validate: bool
+) -> tuple[RunDirectory, str]:
+    """Return the directory of the report, and why the model is believed; raise where it must not be.
+
+    The directory is made before anything that takes long: a folder that nobody can write to must not cost the work.
+    """
+    from datetime import UTC, datetime
+
+    from scenarios.run_directory import RunDirectory
     from simulator.tune_gate import check_validation
     from simulator.tune_gate import validate as run_validation
 
+    believed = "nobody validated the model for this scenario (--unvalidated)"
     if validation is not None:
-        return f"the model holds for this scenario, says {check_validation(validation, scenario.name)}"
-    if validate:
-        return f"the model holds for this scenario, says {run_validation(source, scenario.name, runs_dir)}"
-    return "nobody validated the model for this scenario (--unvalidated)"
+        believed = f"the model holds for this scenario, says {check_validation(validation, scenario)}"
+    directory = RunDirectory.create(runs_dir, f"tune-{scenario.name}", started_at=datetime.now(UTC))
+    if validation is None and validate:
+        believed = f"the model holds for this scenario, says {run_validation(source, scenario, runs_dir)}"
+    return directory, believed
 
 
-def _tell(tuning: Tuning, believed: str, output: Path, runs_dir: Path, *, as_json: bool) -> None:
+def _tell(tuning: Tuning, believed: str, output: Path, directory: RunDirectory, *, as_json: bool) -> None:
     """Write the file and the report, and print what came out."""
     import dataclasses
-    from datetime import UTC, datetime
 
     from reports.markdown import study_to_markdown
     from reports.study_page import study_to_json, write_study
-    from scenarios.run_directory import RunDirectory, write_whole
+    from scenarios.run_directory import write_whole
     from simulator.recommend_env import env_text
     from simulator.tune_study import study_of
 
     study = study_of(tuning)
     study = dataclasses.replace(study, settings={**study.settings, "validation": believed})
-    directory = RunDirectory.create(runs_dir, f"tune-{tuning.order.scenario.name}", started_at=datetime.now(UTC))
+    text = env_text(tuning).encode()
+    directory.write("recommended.env", text)  # a later tuning writes over the other one
     write_study(directory.path, study)
-    write_whole(output, env_text(tuning).encode())
+    write_whole(output, text)
     if as_json:
         sys.stdout.write(study_to_json(study).decode())
         return

@@ -7,12 +7,15 @@ from typing import Final
 
 from reference_daemon.policy.config import PolicyConfig
 from reference_daemon.policy.errors import HarnessError
+from scenarios.mistakes import nearest
 from scenarios.model import Scenario
 from simulator.figures import FIGURES
 from simulator.model_settings import caps_of
 from simulator.replications import Interval
+from simulator.search_space import asked
 
-_SCOPES: Final = ("global", "session", "tool:", "provider:")
+_SCOPES: Final = ("global", "session")
+_EVERY_PROVIDER: Final = "provider-concurrency"
 
 
 class LimitError(HarnessError):
@@ -78,43 +81,65 @@ class Limits:
 
 
 def read_limits(texts: Iterable[str], scenario: Scenario) -> Limits:
-    """Read limits such as `p95_s=120`, `success_rate=0.95`, `global=12`, `provider:GLM=4`.
+    """Read limits such as `p95_s=120`, `success_rate=95%`, `global=12`, `provider:GLM=4`.
 
-    `provider-concurrency=N` is the largest cap of every provider of the scenario.
+    `provider-concurrency=N` is the largest cap of every provider that the load asks.
 
     Raises:
-        LimitError: One is none; it says what was expected.
+        LimitError: One is none, or of a tool or provider that the load does not ask; it says what was expected.
     """
+    tools, providers = asked(scenario)
+    scopes = [*_SCOPES, *(f"tool:{tool}" for tool in tools), *(f"provider:{provider}" for provider in providers)]
     caps: dict[str, int] = {}
     bounds: list[Bound] = []
     for text in texts:
         name, equals, given = text.partition("=")
-        value = _number(text, given) if equals else _refuse(text, "must be NAME=VALUE")
-        if name == "provider-concurrency":
-            caps |= {f"provider:{provider}": _cap(text, value) for provider in scenario.providers}
-        elif name.startswith(_SCOPES):
-            caps[name] = _cap(text, value)
+        if not equals:
+            raise LimitError(text, "must be NAME=VALUE")
+        if name == _EVERY_PROVIDER:
+            caps |= {f"provider:{provider}": _cap(text, given) for provider in providers}
+        elif name in scopes:
+            caps[name] = _cap(text, given)
         elif name in FIGURES and FIGURES[name].better:
-            bounds.append(Bound(name, value, FIGURES[name].better == "more"))
+            bounds.append(Bound(name, _bound(text, name, given), FIGURES[name].better == "more"))
         else:
-            known = ", ".join(figure for figure, what in FIGURES.items() if what.better)
-            _refuse(text, f"NAME must be global, session, tool:NAME, provider:NAME, provider-concurrency, or {known}")
+            raise LimitError(text, _what_there_is(name, [*scopes, _EVERY_PROVIDER]))
     return Limits(caps, tuple(bounds))
+
+
+def _what_there_is(name: str, scopes: list[str]) -> str:
+    """Return which names there are, and which one was probably meant."""
+    figures = [figure for figure, what in FIGURES.items() if what.better]
+    meant = nearest(name, [*scopes, *figures])
+    hint = f' (did you mean "{meant}"?)' if meant else ""
+    return f"NAME must be one of {', '.join([*scopes, *figures])}{hint}"
+
+
+def _bound(text: str, figure: str, given: str) -> float:
+    """Read a bound in the figure's unit; a share may be written in per cent."""
+    share = FIGURES[figure].unit == "share"
+    if given.endswith("%") and not share:
+        raise LimitError(text, "only a share can be given in per cent")
+    value = _number(text, given.removesuffix("%")) / (100 if given.endswith("%") else 1)
+    if value < 0 or (share and value > 1):
+        raise LimitError(
+            text, "VALUE must be a share from 0 to 1, or from 0% to 100%" if share else "must not be below 0"
+        )
+    return value
 
 
 def _number(text: str, given: str) -> float:
     try:
         value = float(given)
-    except ValueError:
-        return _refuse(text, "VALUE must be a number")
-    return value if abs(value) < float("inf") else _refuse(text, "VALUE must be finite")
+    except ValueError as error:
+        raise LimitError(text, "VALUE must be a number") from error
+    if not math.isfinite(value):
+        raise LimitError(text, "VALUE must be finite")
+    return value
 
 
-def _cap(text: str, value: float) -> int:
+def _cap(text: str, given: str) -> int:
+    value = _number(text, given)
     if value < 1 or value != int(value):
-        _refuse(text, "a cap must be a whole number of at least 1")
+        raise LimitError(text, "a cap must be a whole number of at least 1")
     return int(value)
-
-
-def _refuse(text: str, rule: str) -> float:
-    raise LimitError(text, rule)

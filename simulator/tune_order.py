@@ -20,6 +20,7 @@ class Order:
         limits: What must be kept.
         patience: Whether the clients' timeout may change.
         warm_up_s: Calls that were meant to start before this moment are left out.
+        command: With which it can be ordered again.
     """
 
     scenario: Scenario
@@ -30,3 +31,4 @@ class Order:
     limits: Limits
     patience: bool = False
     warm_up_s: float = 0.0
+    command: str = "exai tune"

@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 
 from scenarios.model import Scenario
 from simulator.figures import Figures
+from simulator.model_settings import ModelSettings, in_force, model_settings
 from simulator.recommend import AIMS, Measure, mean
 from simulator.replications import intervals, replicate
 from simulator.search_space import Parameter, Point, Space
@@ -37,19 +38,26 @@ class Bench:
         """Return what gives a point's figures on these seeds."""
         return lambda point: self._figures(point, seeds)
 
+    def shipped(self, seeds: tuple[int, ...]) -> Sequence[Figures]:
+        """Return the figures of the settings as they are shipped: nothing set, not even what is never searched."""
+        bare = self._scenario.model_copy(update={"settings": {}})
+        return self._replicated(bare, model_settings(bare), seeds)
+
     def _figures(self, point: Point, seeds: tuple[int, ...]) -> Sequence[Figures]:
         key = (point, seeds)
         if key not in self._known:
-            settings = self._space.settings(point, self._scenario)
-            self._known[key] = replicate(
-                self._scenario,
-                settings.config,
-                seeds=seeds,
-                warm_up_s=self._warm_up_s,
-                client_timeout_s=settings.client_timeout_s,
-                executor=self._executor,
-            )
+            self._known[key] = self._replicated(self._scenario, self._space.settings(point, self._scenario), seeds)
         return self._known[key]
+
+    def _replicated(self, scenario: Scenario, settings: ModelSettings, seeds: tuple[int, ...]) -> Sequence[Figures]:
+        return replicate(
+            in_force(scenario, settings),
+            settings.config,
+            seeds=seeds,
+            warm_up_s=self._warm_up_s,
+            client_timeout_s=settings.client_timeout_s,
+            executor=self._executor,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +100,19 @@ def search(order: Order, space: Space, measure: Measure, begin: Iterable[Point],
         for limit, excess in order.limits.excesses(found, config).items():
             trial.set_constraint(limit, min(excess, 1e9))
         means = tuple(mean(figures, aim).mean for aim in AIMS)
-        # Where no call succeeded there is no P95: the clients waited as long as they would.
-        study.tell(trial, [order.start.client_timeout_s if math.isnan(value) else value for value in means])
+        study.tell(trial, for_sampler(means, order.start.client_timeout_s))
         tried.append(Trial(point, means, order.limits.kept_by(found, config)))
         progress(f"trial {number + 1} of {order.trials}")
     return tried
+
+
+def for_sampler(means: Sequence[float], patience_s: float) -> list[float]:
+    """Return what the sampler is told: where no call gave a value, the worst that a value could be.
+
+    Without a call nothing succeeded; where none succeeded there is no P95, and clients waited as long as they would.
+    """
+    worst = [0.0 if aim.sign > 0 else patience_s for aim in AIMS]
+    return [least if math.isnan(value) else value for value, least in zip(means, worst, strict=True)]
 
 
 def _indexes(space: Space, point: Point) -> dict[str, int | str]:
@@ -114,8 +130,12 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> str:
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     """Return the feasible trials that no other one beats in every aim, each point once, the most successful first."""
     feasible = {trial.point: trial for trial in trials if trial.feasible}.values()
-    front = [trial for trial in feasible if not any(_dominates(other, trial) for other in feasible)]
-    return sorted(front, key=lambda trial: (*(-score for score in _scores(trial)), trial.point))
+    front: list[Trial] = []
+    # In this order whoever beats a trial comes before it, and is on the front or beaten by somebody who is.
+    for trial in sorted(feasible, key=lambda trial: (*(-score for score in _scores(trial)), trial.point)):
+        if not any(_dominates(other, trial) for other in front):
+            front.append(trial)
+    return front
 
 
 def _dominates(one: Trial, other: Trial) -> bool:

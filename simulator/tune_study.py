@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator
 
 from reports.study import Bars, Scatter, Section, Series, Study, Table
+from scenarios.version import version
 from simulator.figures import FIGURES
+from simulator.fingerprint import scenario_hash
 from simulator.recommend import AIMS, CONFIDENCE, Aim, better, difference, mean, worse
 from simulator.recommend_env import told
-from simulator.replications import Interval, interval, paired
-from simulator.search_space import Point
+from simulator.replications import Interval, interval_of, paired
 from simulator.tune import Neighbour, Tuning
 from simulator.tune_search import pareto_front
 
@@ -31,9 +32,12 @@ def _foot(tuning: Tuning) -> Iterator[tuple[str, str]]:
     """Return what the foot of the page says."""
     order, seeds = tuning.order, tuning.seeds
     limits = [*(f"{scope}={cap}" for scope, cap in order.limits.caps.items()), *map(str, order.limits.bounds)]
+    yield "command", order.command
+    yield "exai-harness", version()
     yield "trials", str(order.trials)
     yield "seed", str(order.seed)
     yield "replications", f"{len(seeds.search)} to search, {len(seeds.choice)} to choose, {len(seeds.proof)} to prove"
+    yield "warm-up", f"{order.warm_up_s:g} s"
     yield "limits", ", ".join(limits) or "none"
     yield "searched", ", ".join(parameter.name for parameter in tuning.space.parameters)
     yield "left out by the model", "; ".join(tuning.not_carried) or "nothing"
@@ -43,8 +47,10 @@ def _foot(tuning: Tuning) -> Iterator[tuple[str, str]]:
 
 def headline(tuning: Tuning) -> str:
     """Return what came out, in one sentence."""
-    if not tuning.feasible:
+    if not tuning.found:
         return "No setting that was tried keeps the limits, so nothing is recommended."
+    if not tuning.feasible:
+        return "What was chosen does not keep the limits on fresh seeds, so nothing is recommended."
     if not tuning.advised:
         return (
             "No setting that was tried is better than the ones it started with, outside the interval: "
@@ -58,16 +64,17 @@ def headline(tuning: Tuning) -> str:
 
 def compared(tuning: Tuning) -> Table:
     """Return the table of default against recommended, on fresh seeds."""
-    points: dict[str, Point] = {"shipped": tuning.shipped, "start": tuning.start, "recommended": tuning.recommended}
+    start, recommended = tuning.proof[tuning.start], tuning.proof[tuning.recommended]
+    columns = {"shipped": tuning.as_shipped, "start": start, "recommended": recommended}
     rows = []
     for name in _SHOWN:
-        values = {label: [getattr(each, name) for each in tuning.proof[point]] for label, point in points.items()}
-        cells = [told(interval(given, CONFIDENCE)) for given in values.values()]
-        moved = paired(values["recommended"], values["start"], CONFIDENCE)
+        cells = [told(interval_of(figures, name, CONFIDENCE)) for figures in columns.values()]
+        new, old = ([getattr(each, name) for each in figures] for figures in (recommended, start))
+        moved = paired(new, old, CONFIDENCE)
         rows.append((f"{name} ({FIGURES[name].unit})", *cells, told(moved, signed=True), _judged(name, tuning)))
     return Table(
         f"On {len(tuning.seeds.proof)} seeds that took no part in the search; intervals at {CONFIDENCE:.1%}",
-        ("figure", *points, "recommended − start", "outside the interval"),
+        ("figure", *columns, "recommended − start", "outside the interval"),
         tuple(rows),
     )
 
@@ -84,7 +91,8 @@ def _judged(name: str, tuning: Tuning) -> str:
 def _compared(tuning: Tuning) -> Section:
     return Section(
         "Default against recommended",
-        "Start is what the scenario and --env-file set. All three saw the same arrivals and latencies. "
+        "Shipped is with nothing set at all; start is what the scenario, --env-file and --set say. "
+        "All three saw the same arrivals and latencies. "
         "P95 is that of the calls that succeeded: it may rise where more do.",
         tables=(compared(tuning),),
     )
@@ -170,6 +178,10 @@ def _facts(tuning: Tuning) -> dict[str, object]:
     new, old = tuning.proof[tuning.recommended], tuning.proof[tuning.start]
     return {
         "scenario": tuning.order.scenario.name,
+        "scenario_hash": scenario_hash(tuning.order.scenario),
+        "version": version(),
+        "command": tuning.order.command,
+        "warm_up_s": tuning.order.warm_up_s,
         "advised": tuning.advised,
         "feasible": tuning.feasible,
         "seed": tuning.order.seed,

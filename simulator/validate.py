@@ -9,13 +9,12 @@ a refusal in milliseconds is no fast answer, and how fast a machine says no is n
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from scenarios.history import Call
 from scenarios.verdict import Verdict, worst
-from simulator.figures import refused_attempts
 
 LEAST_CALLS: Final = 20
 """Calls that it takes to judge: with fewer, one call is more than the tail that P95 looks at."""
@@ -38,6 +37,44 @@ class Limits:
     latency_percent: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one body says.
+
+    Attributes:
+        calls: Its history.
+        refused: How many attempts of a call were answered 429, by trace_id; a call that is not there had none.
+    """
+
+    calls: Sequence[Call]
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, tool: str) -> "History":
+        """Return the calls of one tool alone; the refusals of others do no harm."""
+        return History([call for call in self.calls if call.tool == tool], self.refused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clarity:
+    """What the machine of a drill lets tell.
+
+    Attributes:
+        resolution_s: How uneven the drill was: by how much more of its own time its machine took for some calls than
+            for others. Above the limit of P50, no error over a limit says anything.
+        machine_known: Whether the drill's calls told the machine's own time. Where they did not, no error of a latency
+            over its limit says anything.
+        machine_slow: Whether the drill's calls took more than is put down to a machine. Then an error over a limit may
+            be the machine's or the daemon's, and says nothing; one within it was reached without the rest.
+    """
+
+    resolution_s: float = 0.0
+    machine_known: bool = True
+    machine_slow: bool = False
+
+
+CLEAR: Final = Clarity()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigurePair:
     """One figure in both bodies.
@@ -51,6 +88,7 @@ class FigurePair:
         unit: Of the error.
         limit: How large the error may be; None for a figure that is shown and not judged.
         unclear: Whether the drill was too uneven to tell an error so large as the limit.
+        plain: In a model whose providers do not take the machine's time; None if nobody asked.
     """
 
     name: str
@@ -61,6 +99,12 @@ class FigurePair:
     unit: Unit
     limit: float | None = None
     unclear: bool = False
+    plain: float | None = None
+
+    @property
+    def raw_error(self) -> float | None:
+        """The error without the machine's time, which is taken from the drill itself; None if nobody asked."""
+        return None if self.plain is None else replace(self, simulated=self.plain).error
 
     @property
     def error(self) -> float | None:
@@ -154,35 +198,42 @@ class Comparison:
 
 
 def compare(
-    real: Sequence[Call],
-    simulated: Sequence[Call],
+    real: History,
+    simulated: History,
     limits: Limits,
     *,
+    plain: History | None = None,
     least_calls: int = LEAST_CALLS,
-    resolution_s: float = 0.0,
+    clarity: Clarity = CLEAR,
 ) -> Comparison:
     """Compare the history of a drill with that of the model.
 
     Args:
-        real: The drill's calls.
-        simulated: The model's.
+        real: The drill's.
+        simulated: The model's, with the machine's own time.
         limits: For success rate, 429 rate, P50 and P95 over all calls; all else is shown and not judged.
+        plain: The model's without the machine's own time, to be told beside it.
         least_calls: Calls that it takes in both to judge.
-        resolution_s: How uneven the drill was: by how much more of its own time its machine took for some calls than
-            for others. Above the limit of P50, no error over a limit says anything.
+        clarity: What the drill's machine lets tell.
     """
-    unclear = resolution_s > limits.latency_percent / 100.0 * (_quantile(real, 0.50) or 0.0)
-    figures = [replace(each, unclear=unclear) for each in _figures("", real, simulated, limits)]
-    for tool in sorted({call.tool for call in (*real, *simulated)}):
-        figures += _figures(tool, _of(tool, real), _of(tool, simulated), None)
-    by_trace = {call.trace_id: call for call in simulated}
-    pairs = tuple(Pair(call, by_trace[call.trace_id]) for call in real if call.trace_id in by_trace)
+    unclear = clarity.machine_slow or clarity.resolution_s > limits.latency_percent / 100.0 * (
+        _quantile(real, 0.50) or 0.0
+    )
+    figures = [
+        replace(each, unclear=unclear or not (clarity.machine_known or each.unit == "points"))
+        for each in _figures("", real, simulated, plain, limits)
+    ]
+    for tool in sorted({call.tool for call in (*real.calls, *simulated.calls)}):
+        alone = None if plain is None else plain.of(tool)
+        figures += _figures(tool, real.of(tool), simulated.of(tool), alone, None)
+    by_trace = {call.trace_id: call for call in simulated.calls}
+    pairs = tuple(Pair(call, by_trace[call.trace_id]) for call in real.calls if call.trace_id in by_trace)
     return Comparison(
         figures=tuple(figures),
         pairs=pairs,
-        only_real=len(real) - len(pairs),
-        only_simulated=len(simulated) - len(pairs),
-        why_undecided=_too_few(min(len(real), len(simulated)), least_calls),
+        only_real=len(real.calls) - len(pairs),
+        only_simulated=len(simulated.calls) - len(pairs),
+        why_undecided=_too_few(min(len(real.calls), len(simulated.calls)), least_calls),
     )
 
 
@@ -203,48 +254,56 @@ def _too_few(calls: int, least: int) -> str | None:
     return None if calls >= least else f"{calls} calls in one of the bodies, at least {least} are needed"
 
 
-def _of(tool: str, calls: Sequence[Call]) -> list[Call]:
-    return [call for call in calls if call.tool == tool]
-
-
-def _figures(tool: str, real: Sequence[Call], simulated: Sequence[Call], limits: Limits | None) -> list[FigurePair]:
+def _figures(
+    tool: str, real: History, simulated: History, plain: History | None, limits: Limits | None
+) -> list[FigurePair]:
     """Compare the calls of one tool, or all; without limits nothing is judged."""
     points = None if limits is None else limits.rate_points
     percent = None if limits is None else limits.latency_percent
-    n = len(real)
 
-    def pair(name: str, of: Callable[[Sequence[Call]], float | None], unit: Unit, limit: float | None) -> FigurePair:
-        count = n if unit == "points" or name == _ATTEMPTS else len(answered_s(real))
-        return FigurePair(name=name, tool=tool, n=count, real=of(real), simulated=of(simulated), unit=unit, limit=limit)
+    def pair(name: str, of: Callable[[History], float | None], unit: Unit, limit: float | None) -> FigurePair:
+        every = unit == "points" or name == _ATTEMPTS
+        return FigurePair(
+            name=name,
+            tool=tool,
+            n=len(real.calls) if every else len(answered_s(real.calls)),
+            real=of(real),
+            simulated=of(simulated),
+            unit=unit,
+            limit=limit,
+            plain=None if plain is None else of(plain),
+        )
 
     return [
         pair("success rate", _success_rate, "points", points),
         pair("429 rate", _refusal_rate, "points", points),
         pair(_ATTEMPTS, _attempts, "percent", None),
-        pair("P50", lambda calls: _quantile(calls, 0.50), "percent", percent),
-        pair("P95", lambda calls: _quantile(calls, 0.95), "percent", percent),
-        pair("P99", lambda calls: _quantile(calls, 0.99), "percent", None),
+        pair("P50", lambda body: _quantile(body, 0.50), "percent", percent),
+        pair("P95", lambda body: _quantile(body, 0.95), "percent", percent),
+        pair("P99", lambda body: _quantile(body, 0.99), "percent", None),
     ]
 
 
 _ATTEMPTS: Final = "attempts per call"
 
 
-def _success_rate(calls: Sequence[Call]) -> float | None:
+def _success_rate(body: History) -> float | None:
+    calls = body.calls
     return sum(call.outcome.succeeded for call in calls) / len(calls) if calls else None
 
 
-def _refusal_rate(calls: Sequence[Call]) -> float | None:
-    """Return the share of the attempts that were answered 429."""
-    attempts = sum(call.attempts for call in calls)
-    return sum(map(refused_attempts, calls)) / attempts if attempts else None
+def _refusal_rate(body: History) -> float | None:
+    """Return the share of the attempts that were answered 429; other refusals are no matter of caps."""
+    attempts = sum(call.attempts for call in body.calls)
+    return sum(body.refused.get(call.trace_id, 0) for call in body.calls) / attempts if attempts else None
 
 
-def _attempts(calls: Sequence[Call]) -> float | None:
+def _attempts(body: History) -> float | None:
+    calls = body.calls
     return sum(call.attempts for call in calls) / len(calls) if calls else None
 
 
-def _quantile(calls: Sequence[Call], q: float) -> float | None:
+def _quantile(body: History, q: float) -> float | None:
     """Return the smallest latency that the share `q` does not exceed; nothing is interpolated."""
-    latencies = answered_s(calls)
+    latencies = answered_s(body.calls)
     return latencies[max(0, math.ceil(q * len(latencies)) - 1)] if latencies else None

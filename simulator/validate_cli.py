@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from scenarios.run_directory import RunDirectory
     from simulator.model_run import ModelRun
     from simulator.model_settings import ModelSettings
-    from simulator.validate import Comparison, Limits
+    from simulator.validate import Comparison, History, Limits
+    from simulator.validate_conditions import Machine
 
 LEAST = 0.02
 """Time scale below which the machine's own milliseconds look like seconds of the daemon."""
@@ -51,7 +53,7 @@ def validate(
     """Run a scenario on the real daemon and in the model, and say how far the model is off.
 
     Each call has the same arrival and the same draw of its latency in both. Exit status 0 within the limits, 1 over
-    them, 3 if the drill says nothing or made too few calls.
+    them, 3 if the drill says nothing or made too few calls, 130 interrupted.
     """
     from datetime import UTC, datetime
 
@@ -82,10 +84,11 @@ def _drill(what: Checked, directory: RunDirectory, started_at: datetime) -> Cond
     """Run the drill into `real/`."""
     from chaos.conduct import conduct
     from chaos.drill import Options
-    from chaos.screen import Screen, console_for
+    from chaos.screen import Screen
     from chaos.toxiproxy_server import ensure_server
     from reference_daemon.clock import Clock
     from reports.write import write_report
+    from scenarios.console import console_for
     from scenarios.run_directory import RunDirectory
 
     scenario = what.scenario
@@ -109,29 +112,36 @@ def _compared(
 ) -> tuple[Study, Comparison]:
     """Run the model with the drill's faults as they were, keep its history in `simulated/`, and compare."""
     from scenarios.run_directory import RunDirectory
+    from scenarios.version import version
     from simulator.model_settings import model_settings
-    from simulator.validate import compare
+    from simulator.validate import Clarity, History, compare
     from simulator.validate_conditions import as_it_was, draws_of, left_to_luck, machine_of
-    from simulator.validate_study import study_of
+    from simulator.validate_refusals import refused_in_drill
+    from simulator.validate_study import about_of, study_of
 
     real = drilled.record
     scenario, off_plan = as_it_was(what.scenario, real.run)
     machine = machine_of(real.calls, real.events)
     resolution_s = max(machine.uneven_s, real.run.schedule_lag_p99_s or 0.0)
     values = model_settings(scenario)
-    run = _run_of(scenario, values, machine.median_s)
-    _keep(scenario, values, run, RunDirectory.named(directory.path, "simulated"), started_at)
+    began = time.perf_counter()
+    run = _run_of(scenario, values, machine.allowed_s(scenario.time_scale))
+    wall_s = time.perf_counter() - began
+    _keep(scenario, values, run, RunDirectory.named(directory.path, "simulated"), started_at, wall_s)
     draws = draws_of(scenario, scenario.seed, real.calls, real.events)
-    comparison = compare(real.calls, run.calls, limits, resolution_s=resolution_s)
+    plain = _run_of(scenario, values, 0.0)
+    drill, model, without = History(real.calls, refused_in_drill(real.events)), _body(run), _body(plain)
+    slow = machine.doubt(scenario.time_scale) is not None
+    clarity = Clarity(resolution_s=resolution_s, machine_known=machine.known, machine_slow=slow)
+    comparison = compare(drill, model, limits, plain=without, clarity=clarity)
     doubts = _doubts(drilled)
     if not draws.shared:
         doubts.append(f"{draws.seen - draws.equal} of {draws.seen} executions had another latency than the model's")
-    plain = compare(real.calls, _run_of(scenario, values, 0.0).calls, limits)
     comparison = replace(
         comparison,
         why_undecided="; ".join(doubts) or comparison.why_undecided,
         notes=(
-            _machine_note(machine.median_s, resolution_s, scenario, plain),
+            _machine_note(machine, resolution_s, scenario),
             *off_plan,
             *left_to_luck(scenario),
             *run.not_carried,
@@ -144,7 +154,8 @@ def _compared(
         "drill": f"{drilled.verdict} by its own expectations",
     }
     both = (real.calls, run.calls)
-    return study_of(scenario, comparison, limits, both, draws=draws, settings=settings), comparison
+    about = about_of(what.scenario, values.values, version())
+    return study_of(scenario, comparison, limits, both, draws=draws, about=about, settings=settings), comparison
 
 
 def _run_of(scenario: Scenario, settings: ModelSettings, beyond_s: float) -> ModelRun:
@@ -157,30 +168,45 @@ def _run_of(scenario: Scenario, settings: ModelSettings, beyond_s: float) -> Mod
         settings.config,
         seed=scenario.seed,
         client_timeout_s=settings.client_timeout_s,
+        uncoalesced=settings.uncoalesced,
+        heartbeat_s=settings.heartbeat_s,
         provider=slower_by(beyond_s),
     )
 
 
+def _body(run: ModelRun) -> History:
+    from simulator.validate import History
+    from simulator.validate_refusals import refused_in_model
+
+    return History(run.calls, refused_in_model(run))
+
+
 def _keep(
-    scenario: Scenario, settings: ModelSettings, run: ModelRun, directory: RunDirectory, started_at: datetime
+    scenario: Scenario,
+    settings: ModelSettings,
+    run: ModelRun,
+    directory: RunDirectory,
+    started_at: datetime,
+    wall_s: float,
 ) -> None:
     """Keep the model's history as any model run keeps it; `exai report` makes a page of it."""
+    from scenarios.version import version
     from simulator.simulated import judged, keep
-    from simulator.version import version
 
-    keep(judged(scenario, settings, run, started_at=started_at, wall_s=0.0, version=version()), directory)
+    keep(judged(scenario, settings, run, started_at=started_at, wall_s=wall_s, version=version()), directory)
 
 
-def _machine_note(median_s: float, resolution_s: float, scenario: Scenario, plain: Comparison) -> str:
-    """Say what the machine's own time is, how uneven, and how far the model is off without it."""
-    from simulator.validate_study import told
-
-    wall_ms = 1000 * scenario.time_scale
-    without = ", ".join(map(told, plain.judged))
+def _machine_note(machine: Machine, resolution_s: float, scenario: Scenario) -> str:
+    """Say what is put down to the machine, and how uneven it is."""
+    if not machine.known:
+        return "machine: too few calls tell its own time, so no error of a latency says that the model is wrong"
+    allowed_s, wall_ms = machine.allowed_s(scenario.time_scale), 1000 * scenario.time_scale
+    doubt = machine.doubt(scenario.time_scale)
+    slow = "" if doubt is None else f"{doubt}; "
     return (
-        f"machine: {median_s:.2f} s ({wall_ms * median_s:.0f} ms of the wall) beyond the provider's latency in the "
-        f"drill's median call, which the model's providers take, too (without it: {without}); "
-        f"it is uneven by {resolution_s:.2f} s ({wall_ms * resolution_s:.0f} ms), so finely can the drill tell"
+        f"machine: {allowed_s:.2f} s ({wall_ms * allowed_s:.0f} ms of the wall) of what the drill's median call took "
+        "beyond the provider's latency are put down to the machine: the model's providers take it, too; "
+        f"{slow}it is uneven by {resolution_s:.2f} s ({wall_ms * resolution_s:.0f} ms): so finely the drill can tell"
     )
 
 
@@ -200,7 +226,7 @@ def _print(study: Study, comparison: Comparison, report: Path) -> None:
     """Print the figures over all calls, the verdict, the notes, and where the report is."""
     from rich.markup import escape
 
-    from simulator.screen import COLOURS, console_for
+    from scenarios.console import COLOURS, console_for
     from simulator.validate_study import written, written_error
 
     console = console_for(stderr=False)

@@ -6,11 +6,13 @@ that the model draws for the same call.
 
 The machine of the drill takes its own time for each call: sockets, the proxy, two processes. In wall time that is some
 ten milliseconds, of which a time scale of 0.05 makes twenty times as much. It is measured in the drill, as one
-constant, and the model's providers take it in addition; what the figures are without it is told beside them. How uneven
-it is says how finely the drill can tell latencies at all.
+constant, and the model's providers take it in addition; what the figures are without it is told beside them. A daemon
+that is slow for every call looks the same, so there is a bound to what is put down to the machine. How uneven its time
+is says how finely the drill can tell latencies at all.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -28,6 +30,10 @@ from simulator.virtual_time import VirtualTime
 
 LEAST_TO_TELL: Final = 10
 """Calls from which the machine's own time is told: one alone may have been the first of its process."""
+
+MOST_WALL_S: Final = 0.030
+"""Wall seconds of a call that are put down to the machine: three times what a quiet one takes. What is above may be
+the daemon's own slowness, and nobody can tell."""
 
 _EQUAL_S: Final = 1e-6
 """Seconds within which two latencies are one: the provider's log rounds."""
@@ -52,11 +58,11 @@ def as_it_was(scenario: Scenario, run: Run) -> tuple[Scenario, tuple[str, ...]]:
     A fault whose end nobody saw, or whose name occurs twice, stays as it was planned.
     """
     windows = {window.name: window for window in run.faults if window.ended_at is not None}
-    single = len(windows) == len(run.faults)
+    titles = Counter(fault.title for fault in scenario.faults)
     faults, said = [], []
     for fault in scenario.faults:
         window = windows.get(fault.title)
-        if not single or window is None or window.ended_at is None or fault.duration is None:
+        if titles[fault.title] > 1 or window is None or window.ended_at is None or fault.duration is None:
             faults.append(fault)
             continue
         lasted_s = window.ended_at - window.started_at
@@ -106,10 +112,26 @@ class Machine:
     Attributes:
         median_s: Of the calls that tell it; 0 if they are too few.
         uneven_s: How much more it took of one call in twenty; the same.
+        known: Whether enough calls told it.
     """
 
     median_s: float
     uneven_s: float
+    known: bool = True
+
+    def allowed_s(self, time_scale: float) -> float:
+        """Return how much of it the model's providers take, too."""
+        return min(self.median_s, MOST_WALL_S / time_scale)
+
+    def doubt(self, time_scale: float) -> str | None:
+        """Say why an error over its limit says nothing if it took more than that."""
+        if self.median_s * time_scale <= MOST_WALL_S:
+            return None
+        return (
+            f"the median call took {1000 * self.median_s * time_scale:.0f} ms of the wall ({self.median_s:.2f} s) "
+            f"beyond the provider's latency; up to {1000 * MOST_WALL_S:.0f} ms are put down to the machine, and more "
+            "may be the machine or a daemon that is slow"
+        )
 
 
 def machine_of(calls: Iterable[Call], events: Iterable[AnyEvent]) -> Machine:
@@ -125,7 +147,7 @@ def machine_of(calls: Iterable[Call], events: Iterable[AnyEvent]) -> Machine:
         if call.outcome is Outcome.OK and call.attempts == 1 and not call.faults and call.latency_s and latency_s:
             beyond.append(max(call.latency_s - latency_s, 0.0))
     if len(beyond) < LEAST_TO_TELL:
-        return Machine(0.0, 0.0)
+        return Machine(0.0, 0.0, known=False)
     middle = median(beyond)
     return Machine(middle, sorted(beyond)[math.ceil(0.95 * len(beyond)) - 1] - middle)
 

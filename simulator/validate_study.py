@@ -1,13 +1,14 @@
 """A validation told to people: figures with their errors, distributions over each other, the calls that differ."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from reports.study import Lines, Section, Series, Study, Table
 from scenarios.history import Call
 from scenarios.model import Scenario
 from scenarios.verdict import ExpectationResult, Verdict
+from simulator.fingerprint import fingerprint_of, scenario_hash, settings_hash
 from simulator.validate import Comparison, FigurePair, Limits, Pair, cdf
 from simulator.validate_conditions import Draws
 
@@ -21,6 +22,7 @@ def study_of(
     histories: tuple[Sequence[Call], Sequence[Call]],
     *,
     draws: Draws,
+    about: Mapping[str, object],
     settings: dict[str, str],
 ) -> Study:
     """Return the study of one validation.
@@ -31,6 +33,7 @@ def study_of(
         limits: How far they may be.
         histories: The real calls and the simulated ones.
         draws: Whether the latencies were shared.
+        about: What was validated, for whoever relies on it; see `about_of`.
         settings: For the foot of the page.
     """
     return Study(
@@ -44,9 +47,26 @@ def study_of(
             _cdf_section(*histories),
             _pairs_section(comparison, draws),
         ),
-        facts=facts(comparison, limits, draws),
+        facts={**about, **facts(comparison, limits, draws)},
         settings=settings,
     )
+
+
+def about_of(scenario: Scenario, values: Mapping[str, str], version: str) -> dict[str, object]:
+    """Return what a validation is about: another scenario, other settings or another version need their own.
+
+    Args:
+        scenario: As it was planned.
+        values: The settings that the model read.
+        version: Of this package.
+    """
+    return {
+        "scenario": scenario.name,
+        "scenario_hash": scenario_hash(scenario),
+        "settings_hash": settings_hash(values),
+        "fingerprint": fingerprint_of(scenario, values),
+        "version": version,
+    }
 
 
 def headline(comparison: Comparison, limits: Limits) -> str:
@@ -54,22 +74,30 @@ def headline(comparison: Comparison, limits: Limits) -> str:
     if comparison.why_undecided is not None:
         return f"Nothing can be said: {comparison.why_undecided}."
     over = [figure for figure in comparison.judged if figure.verdict != "held"]
+    those = ", ".join(map(told, over or comparison.judged))
     allowed = f"{limits.rate_points:g} points for rates, {limits.latency_percent:g} % for latencies"
     if not over:
-        return f"The model agrees with the daemon within {allowed}."
+        return f"The model agrees with the daemon within {allowed}: {those}."
     if comparison.verdict is Verdict.UNDECIDED:
-        return f"The drill's machine was too uneven to tell an error of {allowed}: {', '.join(map(told, over))}."
-    return f"The model is further from the daemon than {allowed}: {', '.join(map(told, over))}."
+        return f"The drill's machine was too slow, uneven or little known to tell an error of {allowed}: {those}."
+    return f"The model is further from the daemon than {allowed}: {those}."
 
 
 def told(figure: FigurePair) -> str:
-    """Say how far the model is off in one figure."""
-    return f"{figure.name} {written_error(figure)}"
+    """Say how far the model is off in one figure, with and without the machine's time."""
+    return f"{figure.name} {written_error(figure)}{_raw(figure)}"
+
+
+def _raw(figure: FigurePair) -> str:
+    return "" if figure.plain is None else f" ({_error(figure, figure.raw_error)} without the machine's time)"
 
 
 def written_error(figure: FigurePair) -> str:
     """Write an error with its sign and unit."""
-    error = figure.error
+    return _error(figure, figure.error)
+
+
+def _error(figure: FigurePair, error: float | None) -> str:
     if error is None:
         return "–"
     if math.isinf(error):
@@ -86,12 +114,16 @@ def expectation(figure: FigurePair) -> ExpectationResult:
     values = f"real {written(figure, figure.real)}, simulated {written(figure, figure.simulated)}"
     return ExpectationResult(
         name=f"error of {figure.name}",
-        value=None if figure.error is None or math.isinf(figure.error) else figure.error,
+        value=_finite(figure.error),
         limit=f"at most {limit:g} {unit}",
         verdict=verdict,
-        reason=f"{written_error(figure)} ({values}, {figure.n} calls)",
+        reason=f"{written_error(figure)}{_raw(figure)} ({values}, {figure.n} calls)",
         n=figure.n,
     )
+
+
+def _finite(error: float | None) -> float | None:
+    return None if error is None or math.isinf(error) else error
 
 
 def written(figure: FigurePair, value: float | None) -> str:
@@ -114,7 +146,8 @@ def facts(comparison: Comparison, limits: Limits, draws: Draws) -> dict[str, obj
                 "n": figure.n,
                 "real": figure.real,
                 "simulated": figure.simulated,
-                "error": None if figure.error is None or math.isinf(figure.error) else figure.error,
+                "error": _finite(figure.error),
+                "error_without_machine": _finite(figure.raw_error),
                 "unit": figure.unit,
                 "limit": figure.limit,
                 "verdict": figure.verdict,
@@ -142,6 +175,7 @@ def _figures_section(comparison: Comparison) -> Section:
             written(figure, figure.real),
             written(figure, figure.simulated),
             written_error(figure),
+            "–" if figure.plain is None else _error(figure, figure.raw_error),
             "shown only" if figure.verdict is None else figure.verdict,
         )
         for figure in comparison.figures
@@ -149,9 +183,14 @@ def _figures_section(comparison: Comparison) -> Section:
     return Section(
         "Figures in both bodies",
         "Errors of rates are in percentage points, those of latencies in percent of the real one. Latencies are of the "
-        "calls that got their answer, from the intended start, with retries. Judged are the figures of all calls.",
+        "calls that got their answer, from the intended start, with retries. Judged are the figures of all calls. The "
+        "raw error is that of a model whose providers do not take the machine's own time.",
         tables=(
-            Table("Real against simulated", ("calls of", "figure", "n", "real", "simulated", "error", "verdict"), rows),
+            Table(
+                "Real against simulated",
+                ("calls of", "figure", "n", "real", "simulated", "error", "raw", "verdict"),
+                rows,
+            ),
         ),
     )
 

@@ -3,15 +3,15 @@
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from reference_daemon.policy.errors import HarnessError
 from scenarios.model import Scenario
+from simulator.fan_out import WorkersError, living_workers
 from simulator.figures import Figures
 from simulator.model_settings import ModelSettings
 from simulator.replications import Task, figures_and_gaps, tasks_of, worker_pool
@@ -22,14 +22,6 @@ AHEAD: Final = 4
 
 Name = TypeVar("Name", bound=Hashable)
 Timed = tuple[Figures, tuple[str, ...], float]
-
-
-class WorkersError(HarnessError):
-    """The worker processes ended without an answer, for example for lack of memory."""
-
-    def __str__(self) -> str:
-        """Say what happened."""
-        return "a worker process ended without an answer; too little memory is the usual reason: try fewer --workers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +59,9 @@ def run_tasks(executor: Executor, tasks: Iterable[tuple[Name, Task]], *, workers
     waiting = iter(tasks)
     out: dict[Future[Timed], Name] = {}
     while True:
-        for name, task in islice(waiting, max(AHEAD * workers - len(out), 0)):
-            out[executor.submit(timed_task, task)] = name
+        with living_workers():
+            for name, task in islice(waiting, max(AHEAD * workers - len(out), 0)):
+                out[executor.submit(timed_task, task)] = name
         if not out:
             return
         ended, _ = wait(out, return_when=FIRST_COMPLETED)
@@ -78,9 +71,10 @@ def run_tasks(executor: Executor, tasks: Iterable[tuple[Name, Task]], *, workers
 
 def _outcome(name: Name, future: Future[Timed]) -> Done[Name]:
     try:
-        figures, not_carried, cpu_s = future.result()
-    except BrokenProcessPool as error:
-        raise WorkersError from error
+        with living_workers():
+            figures, not_carried, cpu_s = future.result()
+    except WorkersError:
+        raise
     except Exception as error:  # noqa: BLE001 - one setting that fails must not cost the results of the others
         return Done(name, None, why_not=f"{type(error).__name__}: {error}")
     return Done(name, figures, cpu_s, not_carried)
@@ -108,7 +102,6 @@ def run_all(
     warm_up_s: float,
     workers: int,
     screen: Screen,
-    said: Callable[[int, int], str] = "{} of {} replications".format,
 ) -> list[Figures]:
     """Run a scenario with several seeds in worker processes, and return the figures in the order of the seeds.
 
@@ -125,7 +118,7 @@ def run_all(
             if done.figures is None:
                 raise ReplicationError(done.name, done.why_not or "")
             found[done.name] = done.figures
-            screen.progress(said(len(found), len(seeds)))
+            screen.progress(f"{len(found)} of {len(seeds)} replications")
     return [found[seed] for seed in seeds]
 
 
@@ -147,3 +140,15 @@ class ReplicationError(HarnessError):
     def __str__(self) -> str:
         """Name both."""
         return f"the replication with seed {self.seed} failed: {self.reason}"
+
+
+__all__ = [
+    "AHEAD",
+    "Done",
+    "ReplicationError",
+    "WorkersError",
+    "local_workers",
+    "run_all",
+    "run_tasks",
+    "timed_task",
+]

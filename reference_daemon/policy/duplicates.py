@@ -38,6 +38,7 @@ class KeyTable:
     def __init__(self, ttls: Ttls) -> None:
         """Start with no key known."""
         self._ttls = ttls
+        self._most_results, self._most_bytes = ttls.result_entries, ttls.result_bytes
         self._owners: dict[CallKey, CallId] = {}
         self._done: OrderedDict[CallKey, Done] = OrderedDict()  # oldest first
         self._done_bytes = 0
@@ -71,16 +72,17 @@ class KeyTable:
         Returns:
             The calls whose results are to be dropped for it, `done.call_id` among them if it is too large to keep.
         """
-        dropped = []
-        if (former := self._done.pop(key, None)) is not None:
+        dropped, results = [], self._done
+        if key in results:
+            former = results.pop(key)
             self._done_bytes -= former.size_bytes
             dropped.append(former.call_id)
-        if done.size_bytes > self._ttls.result_bytes:  # nor may it push all the others out
+        if done.size_bytes > self._most_bytes:  # nor may it push all the others out
             self.bury(key)
             return [*dropped, done.call_id]
-        self._done[key] = done
+        results[key] = done
         self._done_bytes += done.size_bytes
-        while len(self._done) > self._ttls.result_entries or self._done_bytes > self._ttls.result_bytes:
+        while len(results) > self._most_results or self._done_bytes > self._most_bytes:
             dropped.append(self._bury_oldest())
         return dropped
 

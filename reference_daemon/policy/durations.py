@@ -53,8 +53,11 @@ class DurationWindow:
             The duration in seconds; None if none is that long.
         """
         ordered = self._sorted
-        first = bisect_right(ordered, beyond_s) if beyond_s >= 0.0 else 0
-        longer = len(ordered) - first
+        longer = len(ordered)
+        if beyond_s < 0.0:
+            return ordered[ceil(quantile * longer) - 1] if longer else None
+        first = bisect_right(ordered, beyond_s)
+        longer -= first
         return ordered[first + ceil(quantile * longer) - 1] if longer else None
 
 

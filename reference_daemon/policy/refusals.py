@@ -5,6 +5,11 @@ from reference_daemon.policy.call import Call
 from reference_daemon.policy.duplicates import Done
 from reference_daemon.policy.events import CallId, Reason, Refuse, RequestId
 
+_OVER_CAPACITY = Reason.OVER_CAPACITY  # to look up a member of an enumeration costs as much as to call a function
+
+_new = tuple.__new__
+"""Makes a named tuple from all of its fields, in half of the time that its own constructor takes."""
+
 
 def because_of(call_id: CallId, reason: Reason, original: Call, *, now: float) -> Refuse:
     """Refuse a call because of one in flight, and say which, how old it is, and how long it may still take."""
@@ -30,8 +35,8 @@ def key_of_finished(call_id: CallId, done: Done) -> Refuse:
 
 def over_capacity(call_id: CallId, pool: Pool, retry_after_s: float) -> Refuse:
     """Refuse a call because `pool` is full."""
-    # In the order of its fields: by name it takes three times as long.
-    return Refuse(call_id, Reason.OVER_CAPACITY, retry_after_s, pool.scope, pool.cap, pool.in_use)
+    scope, cap, in_use = pool.scope, pool.cap, pool.in_use
+    return _new(Refuse, (call_id, _OVER_CAPACITY, retry_after_s, scope, cap, in_use, None, None, None, None))
 
 
 def too_many_requests(call_id: CallId, *, limit: int, retry_after_s: float) -> Refuse:

@@ -11,7 +11,7 @@ exponential backoff, and attaches to the call by its key. What it may conclude f
 
 import enum
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from reference_daemon.policy.errors import ConfigError
 
@@ -54,8 +54,7 @@ class RetryConfig:
             raise ConfigError("first_s, max_s", (self.first_s, self.max_s), "must be above 0, first_s the smaller")
 
 
-@dataclass(frozen=True, slots=True)
-class RetryAt:
+class RetryAt(NamedTuple):
     """Send the call again at the moment `at`, with the same key and trace_id."""
 
     at: float
@@ -99,13 +98,14 @@ class RetryPolicy:
         """
         if code not in RETRIED_CODES:
             return GiveUp.NOT_RETRIED
-        if attempt >= self.config.max_attempts:
+        config = self.config
+        if attempt >= config.max_attempts:
             return GiveUp.NO_ATTEMPTS
         backoff_s = self._ceiling_s(attempt)
         if retry_after_s is not None and 0.0 < retry_after_s <= _NONSENSE_S:
             backoff_s = max(retry_after_s, backoff_s)
-        at = now + backoff_s * (1.0 + self.config.jitter * draw)
-        if at + self.config.shortest_call_s > deadline_at:
+        at = now + backoff_s * (1.0 + config.jitter * draw)
+        if at + config.shortest_call_s > deadline_at:
             return GiveUp.NO_TIME
         return RetryAt(at)
 

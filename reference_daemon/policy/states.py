@@ -76,7 +76,7 @@ def next_state(call_id: int, state: State, move: Move) -> State:
     Raises:
         IllegalMoveError: The table has no such move.
     """
-    try:
-        return MOVES[state, move]
-    except KeyError:
-        raise IllegalMoveError(call_id, state.value, move.value) from None
+    after = MOVES.get((state, move))
+    if after is None:
+        raise IllegalMoveError(call_id, state.value, move.value)
+    return after

@@ -28,7 +28,11 @@ CHARTS: Final[dict[str, Callable[[Story, Layout], Figure]]] = {
 """The plots, in the order of the page."""
 
 
+BASELINE: Final = "baseline"
+"""The plot of a comparison."""
+
+
 def draw_all(story: Story) -> dict[str, Drawn]:
     """Draw every plot in both layouts."""
-    charts = CHARTS | ({"baseline": draw_against} if story.baseline is not None else {})
+    charts = CHARTS | ({BASELINE: draw_against} if story.baseline is not None else {})
     return {name: drawn(partial(draw, story)) for name, draw in charts.items()}

@@ -8,7 +8,7 @@ from reports.study import Lines, Section, Study, Table
 from scenarios.model import Scenario
 from simulator.figures import Figures
 from simulator.findings.experiment import Conditions, conditions_of, line, of, share, written
-from simulator.replications import Interval, interval, paired
+from simulator.replications import Interval, interval_of_share, paired
 
 CONCURRENCY: Final = 6
 """Executions that the provider allows at once."""
@@ -40,7 +40,7 @@ def study(conditions: Conditions) -> Study:
     )
     whole = _vary(conditions, seeds, GLOBAL_CAPS, lambda cap: _open(total=cap, providers={"GLM": CONCURRENCY}))
     at, beyond = (provider[PROVIDER_CAPS.index(cap)] for cap in (CONCURRENCY, PROVIDER_CAPS[-1]))
-    failed = interval([failures(each) for each in beyond])
+    failed = failed_share(beyond)
     gained = paired([each.goodput_per_s for each in beyond], [each.goodput_per_s for each in at])
     headline = (
         f"Up to the provider's own {CONCURRENCY} at once more cap brings more answers; beyond, "
@@ -98,6 +98,11 @@ def failures(figures: Figures) -> float | None:
     return max(rest, 0.0)
 
 
+def failed_share(figures: Sequence[Figures]) -> Interval:
+    """Return the interval of the share that failed at the provider."""
+    return interval_of_share([failures(each) for each in figures], sum(each.calls for each in figures))
+
+
 def _open(
     *, total: int = 64, tools: Mapping[str, int] | None = None, providers: Mapping[str, int] | None = None
 ) -> Caps:
@@ -130,7 +135,7 @@ def _section(setting: str, caps: Sequence[int], figures: list[list[Figures]], te
             share(of(each, "success_rate")),
             share(of(each, "refusal_rate")),
             written(of(each, "p95_s"), 0),
-            share(interval([failures(one) for one in each])),
+            share(failed_share(each)),
         )
         for cap, each in zip(caps, figures, strict=True)
     )
@@ -150,7 +155,7 @@ def _charts(found: Mapping[str, list[list[Figures]]]) -> Iterator[Lines]:
             line(f"{scope} cap", caps[scope], [of(each, name) for each in figures]) for scope, figures in found.items()
         )
         yield Lines(name.partition("_")[0], title, "cap", unit, series)
-    failed = [interval([failures(one) for one in each]) for each in found["provider"]]
+    failed = [failed_share(each) for each in found["provider"]]
     refused = [of(each, "over_capacity_rate") for each in found["provider"]]
     series = (line("daemon, after three attempts", PROVIDER_CAPS, refused), line("provider", PROVIDER_CAPS, failed))
     yield Lines(

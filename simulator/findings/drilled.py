@@ -3,7 +3,6 @@
 The drills are run as commands, as anybody would: the simulator itself knows nothing of the daemon's shell.
 """
 
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from scenarios.checks.intervals import wilson
 from scenarios.checks.selection import succeeded
 from scenarios.history import Call
 from scenarios.record import NoRecordError, Record, read_record
+from simulator.command_run import run_command
 from simulator.findings.experiment import Conditions
 
 _OVERLOAD: Final = """\
@@ -34,19 +34,23 @@ expect:
 """
 
 
+_JUDGED: Final = frozenset({0, 1})
+"""Exit statuses of a drill that was judged: held, or violated, as a seeded defect may make it."""
+
+
 class DrillFailedError(HarnessError):
-    """A drill left no history."""
+    """A drill says nothing: it left no history, or half of one."""
 
     exit_code = 3
 
-    def __init__(self, scenario: str, status: int) -> None:
-        """Keep what was run and how it ended."""
-        super().__init__(scenario, status)
-        self.scenario, self.status = scenario, status
+    def __init__(self, scenario: str, reason: str, last_words: str) -> None:
+        """Keep what was run, what was wrong, and what it said last."""
+        super().__init__(scenario, reason, last_words)
+        self.scenario, self.reason, self.last_words = scenario, reason, last_words
 
     def __str__(self) -> str:
-        """Name both."""
-        return f"exai drill {self.scenario} ended with {self.status} and left no history"
+        """Name all of them."""
+        return f"exai drill {self.scenario} {self.reason}" + (f": {self.last_words}" if self.last_words else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,18 @@ def cancellations(conditions: Conditions) -> Study:
     answered = [sum(map(succeeded, each.record.calls)) for each in drills]
     headline = (
         f"Before, {answered[0]} of {len(drills[0].record.calls)} and {answered[2]} of {len(drills[2].record.calls)} "
-        f"expert calls are answered, all over after {min(before):.1f} to {max(before):.1f} s; after, {answered[1]} of "
+        f"expert calls are answered, {_over_after(before)}; after, {answered[1]} of "
         f"{len(drills[1].record.calls)} and {answered[3]} of {len(drills[3].record.calls)}."
     )
     text = "Expert calls of 35 to 55 s through the real daemon. The defects are seeded; all else is the same."
     return _study("cancellations", headline, text, drills)
+
+
+def _over_after(latencies_s: Sequence[float]) -> str:
+    """Say when calls were over."""
+    if not latencies_s:
+        return "and none ended"
+    return f"all over after {min(latencies_s):.1f} to {max(latencies_s):.1f} s"
 
 
 def duplicates(conditions: Conditions) -> Study:
@@ -120,14 +131,27 @@ def _drill(conditions: Conditions, label: str, scenario: str) -> Drilled:
     """Run one drill and read what it left."""
     conditions.say(f"exai drill {Path(scenario).stem}")
     folder = conditions.runs_dir / label.replace(",", "").replace(" ", "-")
-    command = [sys.executable, "-m", "exai", "drill", scenario, "--runs-dir", str(folder)]
     known = set(folder.glob("*")) if folder.exists() else set()
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    done = run_command([sys.executable, "-m", "exai", "drill", scenario, "--runs-dir", str(folder)], quiet=True)
     new = sorted(set(folder.glob("*")) - known) if folder.exists() else []
     try:
-        return Drilled(label, read_record(new[-1]))
+        record = read_record(new[-1])
     except (IndexError, NoRecordError) as error:
-        raise DrillFailedError(scenario, done.returncode) from error
+        why = f"ended with {done.status} and left no history"
+        raise DrillFailedError(scenario, why, done.last_words) from error
+    reason = _why_not(record, Path(scenario).stem, done.status)
+    if reason is not None:
+        raise DrillFailedError(scenario, reason, done.last_words)
+    return Drilled(label, record)
+
+
+def _why_not(record: Record, name: str, status: int) -> str | None:
+    """Return why a drill says nothing; None if it does."""
+    if record.run.stopped_by is not None:
+        return f"was stopped ({record.run.stopped_by})"
+    if record.run.scenario != name:
+        return f"left the history of {record.run.scenario}"
+    return None if status in _JUDGED else f"ended with {status}"
 
 
 def _study(name: str, headline: str, text: str, drills: Sequence[Drilled]) -> Study:

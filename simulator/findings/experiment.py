@@ -3,17 +3,31 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from reference_daemon.policy.config import PolicyConfig
 from reports.study import Series, Study
 from scenarios.model import Scenario
 from simulator.engine import ModelRun, simulate
+from simulator.fan_out import fan_out
 from simulator.figures import Figures
-from simulator.replications import Interval, Task, interval, replicate, seeds_from, tasks_of
+from simulator.replications import (
+    Interval,
+    Task,
+    interval,
+    interval_of,
+    interval_of_share,
+    replicate,
+    seeds_from,
+    tasks_of,
+)
 
 Measured = Mapping[str, float | None]
-"""What a run says, by name."""
+"""What a run says, by name; none is below 0. Of how many cases a share is one stands under its name and `TRIES`."""
+
+TRIES: Final = ", tries"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +76,7 @@ class Conditions:
     ) -> list[Measured]:
         """Return what a function of the module level reads out of each replication."""
         tasks = tasks_of(scenario, config, seeds=seeds)
-        if self.executor is None:
-            return [measured(task, measure) for task in tasks]
-        futures = [self.executor.submit(measured, task, measure) for task in tasks]
-        return [future.result() for future in futures]
+        return fan_out(self.executor, partial(measured, measure=measure), tasks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +113,7 @@ def written(found: Interval, digits: int = 2) -> str:
 
 def share(found: Interval) -> str:
     """Write the interval of a share; Student's t knows nothing of 0 and 1."""
-    return written(Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0), found.n))
+    return written(found.within(0.0, 1.0))
 
 
 def _number(value: float, digits: int) -> str:
@@ -123,15 +134,21 @@ def line(label: str, x: Sequence[float], found: Sequence[Interval]) -> Series:
 
 def of(figures: Sequence[Figures], name: str) -> Interval:
     """Return the interval of one figure."""
-    return interval([getattr(each, name) for each in figures])
+    return interval_of(figures, name)
 
 
 def of_measured(found: Sequence[Measured], name: str) -> Interval:
-    """Return the interval of one measure."""
-    return interval([each[name] for each in found])
+    """Return the interval of one measure, within what it can be."""
+    values = [each[name] for each in found]
+    if name + TRIES not in found[0]:
+        return interval(values).within(0.0)
+    return interval_of_share(values, sum(each[name + TRIES] or 0.0 for each in found))
 
 
 def conditions_of(seeds: Sequence[int]) -> dict[str, str]:
     """Return the foot of a page."""
     how = f"from {seeds[0]}, as many as stand at the table"
-    return {"seeds": how, "intervals": "95 %, by Student's t over the replications"}
+    return {
+        "seeds": how,
+        "intervals": "95 %, by Student's t over the replications; of shares that are all 0 or all 1, Wilson's",
+    }

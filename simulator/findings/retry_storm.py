@@ -8,7 +8,7 @@ from reports.study import Lines, Section, Study, Table
 from scenarios.checks.selection import succeeded
 from scenarios.model import Scenario
 from simulator.engine import ModelRun
-from simulator.findings.experiment import Conditions, Measured, conditions_of, line, of_measured, share, written
+from simulator.findings.experiment import TRIES, Conditions, Measured, conditions_of, line, of_measured, share, written
 
 BEFORE_S: Final = 300.0
 STORM_S: Final = 300.0
@@ -111,13 +111,16 @@ def measure(run: ModelRun) -> Measured:
         "amplification": sum(call.attempts for call in storm) / len(storm),
         "goodput": len(ended) / STORM_S * 3600,
         "success_storm": sum(map(succeeded, storm)) / len(storm),
+        f"success_storm{TRIES}": len(storm),
         "success_after": sum(map(succeeded, after)) / len(after) if after else None,
+        f"success_after{TRIES}": len(after),
         "recovery_s": max(troubled, default=0.0),
-        "backlog_s": max((call.finished_at or 0.0) - storm_end for call in storm),
+        "backlog_s": max(0.0, *((call.finished_at or 0.0) - storm_end for call in storm)),
     }
     for at in _bins():
         inside = [call for call in run.calls if at <= call.intended_at < at + BIN_S]
         found[f"success at {at:g}"] = sum(map(succeeded, inside)) / len(inside) if inside else None
+        found[f"success at {at:g}{TRIES}"] = len(inside)
         found[f"attempts at {at:g}"] = sum(call.attempts for call in inside) / len(inside) if inside else None
     return found
 

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,14 @@ def test_files_that_are_hashed_exist() -> None:
 def test_scenarios_that_are_named_exist() -> None:
     """The example of a baseline runs a scenario that ships."""
     assert set(re.findall(r"exai drill (\S+)", TEXT)) <= set(shipped())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sh there")
+def test_a_second_run_does_not_break_the_example(tmp_path: Path) -> None:
+    """With two runs in the folder the command compares the newer one, and gets no argument too many."""
+    for name in ("20260101T000000Z-mixed-load", "20260102T000000Z-mixed-load", "20260103T000000Z-gate"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    lines = [line for line in TEXT.splitlines() if line.startswith(("newest=", "exai report "))]
+    shell = ["sh", "-c", "exai() { printf '%s\\n' \"$@\"; }\n" + "\n".join(lines)]
+    words = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert words[:3] == ["report", "runs/20260102T000000Z-mixed-load", "--baseline"]

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from reports.cli import register
+from reports.comparison import DEFAULT_LIMITS, LEAST_S
 from scenarios.history import write_calls
 from scenarios.load import load_scenario, shipped, to_yaml
 from scenarios.record import CALLS, EVENTS, Record, encode_events
@@ -51,6 +52,28 @@ def test_a_folder_without_a_run_is_wrong_usage(app: typer.Typer, tmp_path: Path)
     assert result.exit_code == 2
     assert EVENTS in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_is_no_run_and_names_its_runs(app: typer.Typer, run_dir: Path, tmp_path: Path) -> None:
+    """Who gives the directory of a validation is led to the runs in it."""
+    study = tmp_path / "study"
+    shutil.copytree(run_dir, study / "real", ignore=lambda *_: {"study"})
+    (study / "summary.json").write_text("{}")
+    result = CliRunner().invoke(app, ["report", str(study)], env={"COLUMNS": "1000"})
+    assert result.exit_code == 2
+    assert f"is a study and no run: its runs are {study / 'real'}" in result.output
+    result = CliRunner().invoke(app, ["report", str(run_dir), "--baseline", str(study)], env={"COLUMNS": "1000"})
+    assert "is a study and no run" in result.output
+
+
+def test_the_help_has_every_default(app: typer.Typer) -> None:
+    """What counts as worse if nobody says anything stands where a person looks for it."""
+    text = " ".join(CliRunner().invoke(app, ["report", "--help"], env={"COLUMNS": "1000"}).output.split())
+    assert "MEASURE=LEAST" in text
+    for name, least in DEFAULT_LIMITS.items():
+        assert f"{name}={100 * least:g}%" in text
+    assert f"{LEAST_S:g} s" in text
+    assert "Exit status:" in text
 
 
 class TestBaseline:

@@ -17,6 +17,7 @@ from reports.compare import NoComparisonError, compare
 from reports.comparison import DEFAULT_LIMITS, Comparison, change, limits_of, percent
 from reports.dependence import Blocks, blocks_of
 from reports.intervals import Interval, difference, quantile_interval, ratio, share_interval
+from reports.judging import Change, Numbers, judged
 from reports.story import story_of
 from reports.summary import summarize
 from reports.table import CallTable, table_of
@@ -249,6 +250,43 @@ class TestIntervals:
         found = quantile_interval(np.arange(20, dtype=np.float64), 0.95, 1.0, 0.025)
         assert found.high == np.inf
         assert ratio(Interval(2.0, 1.9, 2.1), Interval(1.0, 0.9, np.inf)).low == -1.0
+
+
+class TestFromNothing:
+    """A model's local tools and refusals take exactly 0 s."""
+
+    def test_a_rise_from_0_s_is_worse(self) -> None:
+        """A median of 0 s that became 19.6 s is the worst change of all, and is not left out as undecided."""
+        before, now = Interval(0.0, 0.0, 0.0), Interval(19.6, 18.0, 21.0)
+        found = judged("", "p50", Change(now, before, ratio(now, before)), 0.1, Numbers(1000, 1000, 1.0, ""))
+        assert found.verdict is Verdict.VIOLATED
+        assert found.reason == "0 s before, 19.6 s now; worse by over 1000 %, at least 1000 %"
+        assert change(found) == "over 1000 % (over 1000 to over 1000)"
+
+    @pytest.mark.parametrize(("before_s", "now_s"), [(0.0, 0.0), (0.0, 0.0004), (0.02, 0.0)])
+    def test_none_or_a_fall_is_not(self, before_s: float, now_s: float) -> None:
+        """Nothing that stays nothing, or becomes it, is decided, and held."""
+        before, now = Interval(before_s, before_s, before_s), Interval(now_s, now_s, now_s)
+        found = judged("", "p50", Change(now, before, ratio(now, before)), 0.1, Numbers(1000, 1000, 1.0, ""))
+        assert found.verdict is Verdict.HELD
+
+    def test_a_rise_to_0_3_s_is_within_the_least_effect(self) -> None:
+        """However big its share: nobody notices less than half a second."""
+        before, now = Interval(0.0, 0.0, 0.0), Interval(0.3, 0.2, 0.4)
+        found = judged("", "p50", Change(now, before, ratio(now, before)), 0.1, Numbers(1000, 1000, 1.0, ""))
+        assert (found.verdict, found.reason.endswith("worse, but by less than the limit")) == (Verdict.HELD, True)
+
+    def test_runs_of_the_model_are_decided(self) -> None:
+        """Whole runs: of the calls that ended, most took no time before, and all wait now."""
+        run, table = simulated(300).run, table_of(simulated(300).calls)
+        quick = dataclasses.replace(table, latency_s=np.zeros_like(table.latency_s))
+        found = compare((run, table), (run, quick))
+        (median,) = [each for each in found.results if each.name == "p50 (all tools)"]
+        assert (found.verdict, median.verdict) == (Verdict.VIOLATED, Verdict.VIOLATED)
+
+    def test_an_upper_end_that_is_not_shown_is_open(self) -> None:
+        """Such a change may be of any size; no number of 300 digits stands in its place."""
+        assert ratio(Interval(2.0, 1.9, np.inf), Interval(1.0, 0.9, 1.1)).high == np.inf
 
 
 class TestLimits:

@@ -1,10 +1,13 @@
 """The verdict for CI services."""
 
+import dataclasses
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
 import pytest
 
+from reports.comparison import Comparison
+from reports.judging import Numbers, judged
 from reports.junit import to_junit
 from reports.summary import summarize
 from scenarios.record import Record
@@ -72,3 +75,23 @@ def test_what_xml_cannot_hold_is_replaced(suite_of: Suite) -> None:
     result = ExpectationResult(name="\x00<&", value=None, limit="", verdict=Verdict.VIOLATED, reason="\x1b[31m")
     case = suite_of(expectations=(result,)).findall("testcase")[0]
     assert case.get("name") == "�<&"
+
+
+@pytest.mark.parametrize(("verdict", "errors"), [(Verdict.UNDECIDED, "1"), (Verdict.HELD, "0")])
+def test_a_comparison_that_decides_nothing_does_not_pass(
+    record: Record, make_judgement: Callable[..., Judgement], verdict: Verdict, errors: str
+) -> None:
+    """The command ends with 3 then, and CI must not show green; single measures are skipped, as before."""
+    measure = judged("", "p50", None, 0.1, Numbers(6, 6, 1.0, "too few calls: 6, and 10 are needed"))
+    comparison = Comparison(
+        verdict=verdict,
+        scenario="smoke-sequential",
+        started_at="2026-01-02T03:04:05Z",
+        differs=(),
+        blocks=3,
+        confidence=0.99,
+        results=(measure,),
+    )
+    summary = dataclasses.replace(summarize(record, make_judgement()), baseline=comparison)
+    (suite,) = ET.fromstring(to_junit(summary))  # noqa: S314 - our own file
+    assert (suite.get("errors"), suite.get("skipped")) == (errors, "1")

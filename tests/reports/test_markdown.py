@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from reports.markdown import MOST_ROWS, to_markdown
+from reports.page import estimate
 from reports.summary import summarize
 from scenarios.history import Call
 from scenarios.record import Record
@@ -54,3 +55,16 @@ def test_an_empty_run_has_a_summary(a_run: Callable[..., Run]) -> None:
     assert text.startswith("## ❔ undecided")
     assert "**The run did not come to its end:** no port" in text
     assert "No call was made" in text
+
+
+def test_numbers_are_those_of_the_page(
+    a_run: Callable[..., Run], calls: list[Call], make_judgement: Callable[..., Judgement]
+) -> None:
+    """A latency of 42 ms is no 0.0 s: the summary and the page write a number in one way."""
+    quick = [dataclasses.replace(call, latency_s=0.042) for call in calls]
+    summary = summarize(Record(a_run(), quick, []), make_judgement())
+    text = to_markdown(summary)
+    for row in summary.quantiles:
+        assert f"| {estimate(row.p50)} |" in text
+    assert "0.042 (" in text
+    assert "| 0.042 |" in text

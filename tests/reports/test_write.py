@@ -39,6 +39,19 @@ def test_the_same_run_gives_the_same_bytes(
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
+def test_no_plot_of_an_earlier_comparison_stays(
+    tmp_path: Path, record: Record, make_judgement: Callable[..., Judgement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report without a baseline leaves nothing behind that no page shows; other files are left alone."""
+    monkeypatch.setattr("reports.write.draw_all", lambda story: {})
+    monkeypatch.setattr("reports.html.render", lambda story, drawn: "")
+    (tmp_path / "plots").mkdir()
+    for name in ("baseline.svg", "baseline.png", "mine.png"):
+        (tmp_path / "plots" / name).write_text("old")
+    write_report(tmp_path, record, make_judgement())
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["mine.png"]
+
+
 def test_a_file_that_cannot_be_written_is_named(
     tmp_path: Path, record: Record, make_judgement: Callable[..., Judgement]
 ) -> None:

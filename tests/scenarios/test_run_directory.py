@@ -32,6 +32,22 @@ class TestCreate:
         assert failure.value.exit_code == 3
 
 
+class TestDiscard:
+    def test_one_without_a_result_goes(self, tmp_path: Path) -> None:
+        """A run that was broken off leaves no empty directory that looks like a run."""
+        RunDirectory.create(tmp_path, "smoke", started_at=NOON).discard()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_was_written_stays(self, tmp_path: Path) -> None:
+        """Somebody may want to read it."""
+        directory = RunDirectory.create(tmp_path, "smoke", started_at=NOON)
+        directory.write("sweep.csv", b"1")
+        (directory.logs / "daemon.log").write_text("one line")
+        directory.discard()
+        assert (directory.path / "sweep.csv").read_bytes() == b"1"
+        assert (directory.logs / "daemon.log").exists()
+
+
 class TestWrite:
     @pytest.fixture
     def directory(self, tmp_path: Path) -> RunDirectory:

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 import exai
+import simulator.calibrate
+import simulator.calibrate_scenario
 from reference_daemon.policy.config import Caps, PolicyConfig
 from reference_daemon.policy.events import CallKind
 from scenarios.history import Body, Call, Outcome, TimeoutLayer, write_calls
 from scenarios.load import load_scenario
-from scenarios.model import Scenario
+from scenarios.model import Provider, Scenario
 from simulator.calibrate import LEAST_ENDED, calibrate
 from simulator.calibrate_read import CalibrationError, Recording, Seen, read_recording
 from simulator.calibrate_scenario import scenario_of, to_text
+from simulator.calibrate_study import headline, study_of
 from simulator.engine import simulate
 
 EXPERT_S = 90.0
@@ -220,6 +223,26 @@ class TestLearning:
         assert found.groups[1].times.n == 61
         assert found.pooled == {"GLM analyze": 1}
 
+    def test_the_headline_counts_what_was_cut_once(self) -> None:
+        """The group of other tools has all calls of its provider: their cut ones count there, and only there."""
+        calls = [seen(float(at), took) for at, took in enumerate(spread(60))]
+        calls += [seen(60.0 + at, 90.0, end="cut", why="timeout") for at in range(3)]
+        alone = calibrate([a_recording(calls)], bootstraps=9)
+        calls += [seen(70.0 + at, 90.0, tool="analyze", kind=CallKind.EXPERT, end="cut") for at in range(9)]
+        both = calibrate([a_recording(calls)], bootstraps=9)
+        assert "; 3 durations count as cut" in headline(alone)
+        assert "; 12 durations count as cut" in headline(both)
+
+    def test_times_that_are_all_one_are_a_constant(self) -> None:
+        """A provider that always takes the same time is calibrated, told, and written as such."""
+        found = calibrate([a_recording([seen(float(at), 40.0 + 1e-9 * at) for at in range(40)])], bootstraps=9)
+        made = Scenario.model_validate(scenario_of(found, name="m", seed=1))
+        assert made.providers["GLM"].distribution().at(0.9) == 40.0
+        study = study_of(found, name="m", sources=["a"], settings={})
+        assert "GLM chat constant" in study.headline
+        assert study.sections[0].tables[0].rows[0][1] == "constant"
+        assert study.sections[1].charts == ()
+
     def test_failures_are_a_rate_and_no_duration(self) -> None:
         """Of fifty executions ten failed: a rate of one fifth, and forty durations."""
         calls = [seen(float(at), took) for at, took in enumerate(spread(40))]
@@ -270,6 +293,9 @@ def recorded(seed: int, sigma: float = 0.25) -> Scenario:
             "expect": [{"invariants": "all"}],
         }
     )
+
+
+CONSTANT = Provider.model_validate({"latency": {"constant": {"value": 45}}, "concurrency": 1000})
 
 
 class TestARecordingOfTheModel:
@@ -329,6 +355,55 @@ class TestCommand:
         (directory,) = runs.iterdir()
         assert (directory / "report.html").is_file()
         assert list((directory / "plots").glob("*qq-glm-chat*.svg"))
+
+    def test_a_constant_provider_has_its_page(self, tmp_path: Path) -> None:
+        """What the model recorded of a provider that always takes the same is calibrated without a crash."""
+        constant = recorded(1).model_copy(update={"providers": {"GLM": CONSTANT}})
+        path, made = tmp_path / "calls.parquet", tmp_path / "made.yaml"
+        write_calls(path, simulate(constant, PolicyConfig(), seed=1).calls[:100])
+        assert exai.main(["calibrate", str(path), "-o", str(made), "--runs-dir", str(tmp_path / "runs")]) == 0
+        assert "latency: {constant: {value: 45.0}}" in made.read_text()
+
+    def test_a_recording_is_not_overwritten(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """An output that is an input is refused, by whatever path, and stays as it is."""
+        source = metrics(tmp_path / "m.jsonl")
+        before, link = source.read_bytes(), tmp_path / "link.jsonl"
+        link.symlink_to(source)
+        assert exai.main(["calibrate", str(source), "-o", str(link), "--runs-dir", str(tmp_path / "runs")]) == 2
+        assert "it is a recording" in capsys.readouterr().err
+        assert (source.read_bytes(), link.is_symlink()) == (before, True)
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize("option", ["--output", "--runs-dir"])
+    def test_where_nothing_can_be_written_nothing_is_fitted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+    ) -> None:
+        """A fit of minutes is not begun for a folder that cannot be made."""
+        monkeypatch.setattr(simulator.calibrate, "calibrate", lambda *_, **__: pytest.fail("it was fitted"))
+        blocked = tmp_path / "file"
+        blocked.write_text("")
+        paths = {"--output": tmp_path / "made.yaml", "--runs-dir": tmp_path / "runs"} | {option: blocked / "inside"}
+        options = [text for name, path in paths.items() for text in (name, str(path))]
+        source = metrics(tmp_path / "m.jsonl")
+        assert exai.main(["calibrate", str(source), *options]) == exai.ExitCode.UNDECIDED
+        assert "cannot write" in capsys.readouterr().err
+
+    def test_too_few_calls_leave_no_empty_directory(self, tmp_path: Path) -> None:
+        """What could not be fitted leaves nothing to read."""
+        source, runs = metrics(tmp_path / "m.jsonl", n=LEAST_ENDED - 1), tmp_path / "runs"
+        assert exai.main(["calibrate", str(source), "-o", str(tmp_path / "made.yaml"), "--runs-dir", str(runs)]) == 2
+        assert list(runs.iterdir()) == []
+
+    def test_a_scenario_that_is_no_good_leaves_the_old_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was made is checked before it takes the place of what was there."""
+        monkeypatch.setattr(simulator.calibrate_scenario, "to_text", lambda *_: "name: broken\n")
+        made = tmp_path / "made.yaml"
+        made.write_text("old")
+        source = metrics(tmp_path / "m.jsonl")
+        assert exai.main(["calibrate", str(source), "-o", str(made), "--runs-dir", str(tmp_path / "runs")]) != 0
+        assert made.read_text() == "old"
 
     def test_wrong_files_end_with_two(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A file that is neither is named on stderr; nothing is written."""

@@ -1,21 +1,49 @@
 """Figures of one model run: what they count, and what they leave out."""
 
 import json
-from typing import Any
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from reference_daemon.policy.config import Caps, PolicyConfig
 from scenarios.history import Call, Outcome, TimeoutLayer
+from scenarios.model import Scenario
+from simulator.census import Census
 from simulator.daemon_model import Counts
 from simulator.engine import ModelRun, simulate
-from simulator.figures import FIGURES, Figures, figures_of, refused_attempts
+from simulator.figures import FIGURES, Figures, figures_of
+from simulator.logical_call import LogicalCall
 from tests.simulator.small import a_call, a_scenario
 
 
-def run_of(*calls: Call, thrown_away_s: float = 0.0) -> ModelRun:
-    """Return a run with these calls."""
-    return ModelRun(calls=list(calls), counts=Counts(thrown_away_s=thrown_away_s))
+def run_of(*calls: Call, refused: Sequence[int] = (), thrown_away_s: float = 0.0) -> ModelRun:
+    """Return a run with these calls, so many attempts of each refused with 429; who was admitted had a slot."""
+    daemon = Census()
+    for call in calls:
+        if call.acked_at is not None:
+            daemon.enter(call.acked_at)
+            daemon.leave(math.inf if call.finished_at is None else call.finished_at, call.acked_at)
+    ended = [SimpleNamespace(refused=number) for number in refused or [0] * len(calls)]
+    return ModelRun(
+        calls=list(calls),
+        counts=Counts(thrown_away_s=thrown_away_s),
+        censuses={"daemon": daemon},
+        ended=cast("list[LogicalCall]", ended),
+    )
+
+
+def ended_by(signal: str) -> Scenario:
+    """Return a load whose daemon is ended, and started again, while calls are in flight."""
+    return a_scenario(faults=[{"at": 300, "for": 100, "signal": signal}])
+
+
+HEAVY = a_scenario(
+    load=[{"phase": "all", "duration": 900, "clients": 9, "arrivals": {"uniform": {"gap": 5}}, "sequence": ["chat"]}]
+)
+"""More calls than four slots can take."""
 
 
 class TestShares:
@@ -27,30 +55,28 @@ class TestShares:
 
     def test_attempts_are_counted_one_by_one(self) -> None:
         """Two refusals and a success are three attempts of one call, two of them refused."""
-        figures = figures_of(run_of(a_call(0.0, 90.0, attempts=3)))
+        figures = figures_of(run_of(a_call(0.0, 90.0, attempts=3), refused=[2]))
         assert (figures.attempts_per_call, figures.refusal_rate) == (3.0, 2 / 3)
 
-    @pytest.mark.parametrize(
-        ("changes", "refused"),
-        [
-            ({"attempts": 1}, 0),
-            ({"attempts": 3}, 2),
-            ({"attempts": 3, "outcome": Outcome.OVER_CAPACITY}, 3),
-            ({"attempts": 2, "outcome": Outcome.TIMEOUT, "timeout_layer": TimeoutLayer.CLIENT, "acked_at": None}, 2),
-            ({"attempts": 2, "outcome": Outcome.TIMEOUT, "timeout_layer": TimeoutLayer.DAEMON}, 1),
-        ],
-        ids=["at once", "at last", "never", "gave up while waiting", "admitted and late"],
-    )
-    def test_refused_attempts(self, changes: dict[str, Any], refused: int) -> None:
-        """Every attempt but the last was refused; the last one, too, if nothing came after it."""
-        assert refused_attempts(a_call(0.0, 90.0, **changes)) == refused
+    def test_other_refusals_are_no_429(self) -> None:
+        """A draining daemon answers 503 and a client tries again: more attempts, and not one refused with 429."""
+        figures = figures_of(run_of(a_call(0.0, 90.0, attempts=3), refused=[0]))
+        assert (figures.attempts_per_call, figures.refusal_rate) == (3.0, 0.0)
+
+    def test_no_429_in_a_run_whose_daemon_drained(self) -> None:
+        """By the daemon's own count nobody found a cap reached; what was refused met a daemon that was ending."""
+        room = Caps(total=100, session=100, tools={}, providers={})
+        run = simulate(ended_by("SIGTERM"), PolicyConfig(caps=room), seed=5)
+        assert run.counts.refused.keys() == {"draining"}
+        assert figures_of(run).refusal_rate == 0.0
 
     def test_they_are_those_that_the_daemon_counted(self) -> None:
-        """The rows of the calls and the daemon's own count agree on the refusals of a whole run."""
+        """The calls and the daemon's own count agree on the refusals of a whole run."""
         caps = Caps(total=3, session=8, tools={}, providers={})
         run = simulate(a_scenario(), PolicyConfig(caps=caps), seed=5)
         assert run.counts.refused["global"] > 0
-        assert sum(map(refused_attempts, run.calls)) == sum(run.counts.refused.values())
+        attempts = sum(call.attempts for call in run.calls)
+        assert figures_of(run).refusal_rate == sum(run.counts.refused.values()) / attempts
 
     def test_without_calls_there_is_no_share(self) -> None:
         """No data is no value: neither zero nor one."""
@@ -109,6 +135,21 @@ class TestInFlight:
         caps = Caps(total=4, session=8, tools={}, providers={})
         busy = a_scenario(providers={"GLM": {"latency": {"constant": {"value": 80}}}})
         assert figures_of(simulate(busy, PolicyConfig(caps=caps), seed=1)).max_in_flight == 4
+
+    @pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM"])
+    def test_lost_calls_hold_no_slot(self, signal: str) -> None:
+        """A client that looks for its lost call is in no daemon: the most at once is what the daemon counted."""
+        caps = Caps(total=4, session=8, tools={}, providers={})
+        busy = ended_by(signal).model_copy(update={"load": HEAVY.load})
+        run = simulate(busy, PolicyConfig(caps=caps), seed=2)
+        assert figures_of(run).max_in_flight == run.censuses["daemon"].most == 4
+
+    def test_it_begins_again_after_the_warm_up(self) -> None:
+        """The most of the warm-up is none of the figures': three at once in it, two after it."""
+        early = [a_call(0.0, 10.0) for _ in range(3)]
+        late = [a_call(100.0, 40.0), a_call(110.0, 40.0)]
+        figures = figures_of(run_of(*early, *late), 50.0, load_s=200.0)
+        assert (figures.max_in_flight, figures.mean_in_flight) == (2, 80.0 / 150.0)
 
 
 class TestThrownAway:

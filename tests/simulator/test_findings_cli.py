@@ -39,6 +39,17 @@ def test_a_document_without_a_place_is_refused(tmp_path: Path) -> None:
     assert document.read_text("utf-8") == "# Mine\n"
 
 
+@pytest.mark.parametrize("option", ["--replications", "--seed", "--workers"])
+def test_a_drilled_finding_takes_no_option_that_would_do_nothing(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2: whoever asks for 20 seeds must not believe that there were some."""
+    options = [option, "3", "--runs-dir", str(tmp_path / "runs")]
+    assert exai.main(["findings", "duplicates", *options]) == exai.ExitCode.USAGE
+    assert option in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_unknown_finding_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2, and the message names those that there are."""
     assert exai.main(["findings", "nonsense"]) == exai.ExitCode.USAGE

@@ -1,5 +1,7 @@
 """Findings 1 and 2: what is read out of the drills' histories."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ import pytest
 
 from reports.study import Scatter
 from scenarios.model import Scenario
+from scenarios.run import Run
+from simulator.command_run import Finished
 from simulator.engine import simulate
 from simulator.findings import drilled
 from simulator.findings.drilled import Drilled, DrillFailedError
@@ -64,8 +68,48 @@ def test_duplicates_are_told_with_their_outcomes(monkeypatch: pytest.MonkeyPatch
     assert [len(series.x) for series in dots.series] == [3] * 5
 
 
+def test_calls_that_never_end_have_no_moments() -> None:
+    """Where no call ended, that is said."""
+    assert drilled._over_after([]) == "and none ended"
+
+
+def _changed(run: Run, **changes: Any) -> Run:
+    """Return a run's conditions with some of them changed."""
+    return replace(run, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "why"),
+    [
+        ({}, 0, None),
+        ({}, 1, None),
+        ({}, 3, "ended with 3"),
+        ({"stopped_by": "interrupted"}, 0, r"was stopped \(interrupted\)"),
+        ({"scenario": "other"}, 0, "left the history of other"),
+    ],
+)
+def test_half_a_drill_is_no_finding(
+    changes: dict[str, str], status: int, why: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a drill that was judged, to its end and of the scenario that was asked for, shows anything."""
+    record = a_drill("three").record
+    record = replace(record, run=_changed(record.run, **changes))
+
+    def fake(command: Sequence[str], **_: object) -> Finished:
+        (Path(command[-1]) / "run").mkdir(parents=True)
+        return Finished(status, "", "exai: no room")
+
+    monkeypatch.setattr(drilled, "run_command", fake)
+    monkeypatch.setattr(drilled, "read_record", lambda _: record)
+    if why is None:
+        assert drilled._drill(Conditions(runs_dir=tmp_path), "x", "three").record is record
+        return
+    with pytest.raises(DrillFailedError, match=f"{why}: exai: no room"):
+        drilled._drill(Conditions(runs_dir=tmp_path), "x", "three")
+
+
 def test_a_drill_that_leaves_nothing_is_no_finding(tmp_path: Path) -> None:
     """Exit 3, with the scenario's name: nothing is shown of a drill that did not run."""
-    with pytest.raises(DrillFailedError, match="no-such-scenario ended with 2") as raised:
+    with pytest.raises(DrillFailedError, match=r"no-such-scenario ended with 2 .*: .*no-such-scenario") as raised:
         drilled._drill(Conditions(runs_dir=tmp_path), "none", "no-such-scenario")
     assert raised.value.exit_code == 3

@@ -177,3 +177,28 @@ def test_one_value_is_no_sample(ended: list[float]) -> None:
     """Without two different times there is nothing to fit."""
     with pytest.raises(ValueError, match="two different times"):
         fit("gamma", Times.of(ended, [9.0]))
+
+
+class TestOneTime:
+    @pytest.mark.parametrize("spread", [0.0, 1e-15, 1e-6, 1e-3])
+    def test_is_a_constant(self, spread: float) -> None:
+        """Times that are all one, but for the last digits, are that time: two parameters say nothing about them."""
+        times = Times.of(40.0 * (1.0 + spread * np.linspace(-1.0, 1.0, 51)), [10.0])
+        choice = choose(times, np.random.default_rng(1), bootstraps=9)
+        assert (choice.name, choice.fits) == ("constant", ())
+        assert choice.latency.at(0.99) == 40.0
+
+    def test_that_some_exceeded_is_none(self) -> None:
+        """A call that took longer, or was cut after a longer time, shows that not all take the one."""
+        for times in (Times.of([40.0] * 50, [90.0] * 10), Times.of([*[40.0] * 299, 41.0])):
+            choice = choose(times, np.random.default_rng(1), bootstraps=9)
+            assert (choice.name, choice.fits) == ("empirical", ())
+            assert choice.latency.at(0.999) > 40.0
+
+    @pytest.mark.parametrize("spread", [2.5e-3, 0.01])
+    def test_times_that_differ_a_little_more_are_fitted(self, spread: float) -> None:
+        """Above that, every family is fitted, without an overflow on the way."""
+        times = Times.of(40.0 * np.exp(spread * np.random.default_rng(1).standard_normal(200)))
+        choice = choose(times, np.random.default_rng(1), bootstraps=9)
+        assert len(choice.fits) == len(FAMILIES)
+        assert choice.latency.at(0.5) == pytest.approx(40.0, rel=spread)

@@ -6,7 +6,7 @@ import pytest
 
 from reference_daemon.policy.config import PolicyConfig
 from reference_daemon.policy.errors import ConfigError
-from simulator.model_settings import UnknownSettingError, caps_of, check_name, model_settings, pairs_of
+from simulator.model_settings import UnknownSettingError, caps_of, check_name, in_force, model_settings, pairs_of
 from tests.simulator.small import a_scenario
 
 
@@ -44,9 +44,31 @@ class TestWhoseStand:
         assert settings.config.caps.tools == {"analyze": 9, "codereview": 3, "testgen": 4}
 
     def test_what_the_model_has_no_part_for_is_named(self) -> None:
-        """A heartbeat interval changes nothing in the model, and nobody should believe that it did."""
-        settings = model_settings(a_scenario(settings={"EXAI_WS_PROGRESS_INTERVAL_SECS": 3}))
-        assert settings.not_carried == ("setting EXAI_WS_PROGRESS_INTERVAL_SECS: the model has no part for it",)
+        """An expert's heartbeat interval changes nothing in the model, and nobody should believe that it did."""
+        settings = model_settings(a_scenario(settings={"EXPERT_HEARTBEAT_INTERVAL_SECS": 3}))
+        assert settings.not_carried == ("setting EXPERT_HEARTBEAT_INTERVAL_SECS: the model has no part for it",)
+
+    def test_heartbeats_come_as_often_as_they_are_set_to(self) -> None:
+        """The history of a model run has the heartbeats that its settings say."""
+        settings = model_settings(a_scenario(settings={"EXAI_WS_PROGRESS_INTERVAL_SECS": 2}))
+        assert (settings.heartbeat_s, settings.not_carried) == (2.0, ())
+        assert model_settings(a_scenario()).heartbeat_s == 5.0
+
+    @pytest.mark.parametrize("source", ["scenario", "file", "command line"])
+    def test_tools_that_are_not_coalesced(self, tmp_path: Path, source: str) -> None:
+        """Wherever it is set, it is read, it is not named as left out, and the engine finds it in the scenario."""
+        name, path = "EXAI_WS_DISABLE_COALESCE_FOR_TOOLS", tmp_path / "some.env"
+        path.write_text(f"{name}=chat\n" if source == "file" else "", "utf-8")
+        scenario = a_scenario(settings={name: "chat"} if source == "scenario" else {})
+        settings = model_settings(scenario, env_file=path, given={name: "chat"} if source == "command line" else {})
+        assert (settings.uncoalesced, settings.not_carried) == (frozenset({"chat"}), ())
+        assert in_force(scenario, settings).settings == {name: "chat"}
+
+    def test_shipped_tools_are_not_coalesced(self) -> None:
+        """Where nobody says anything, the daemon's own tools are meant."""
+        settings = model_settings(a_scenario())
+        assert settings.uncoalesced == {"kimi_chat_with_tools", "analyze", "codereview", "testgen"}
+        assert in_force(a_scenario(), settings) == a_scenario()
 
     @pytest.mark.parametrize(
         ("given", "seconds"),
@@ -82,6 +104,8 @@ class TestRefused:
     def test_one_that_the_model_does_not_read(self) -> None:
         """Asked for by name, a setting that would change nothing is refused, not passed over."""
         with pytest.raises(UnknownSettingError, match="the model has no part"):
+            check_name("EXPERT_HEARTBEAT_INTERVAL_SECS", a_scenario(), "--set")
+        with pytest.raises(UnknownSettingError, match="changes no figure"):
             check_name("EXAI_WS_PROGRESS_INTERVAL_SECS", a_scenario(), "--set")
 
     @pytest.mark.parametrize(

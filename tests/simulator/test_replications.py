@@ -2,12 +2,23 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from reference_daemon.policy.config import PolicyConfig
 from reference_daemon.policy.named import policy_config
-from simulator.replications import interval, intervals, paired, replicate, seeds_from, worker_pool
+from scenarios.checks.intervals import wilson
+from simulator.replications import (
+    interval,
+    interval_of,
+    interval_of_share,
+    intervals,
+    paired,
+    replicate,
+    seeds_from,
+    worker_pool,
+)
 from tests.simulator.small import a_scenario
 
 
@@ -98,6 +109,26 @@ class TestReplicate:
         (figures,) = replicate(chats, PolicyConfig(), seeds=(1,), client_timeout_s=20.0)
         assert figures.success_rate == 0.0
         assert figures.timeouts > 0
+
+    def test_no_interval_leaves_what_can_be(self) -> None:
+        """A share stays between 0 and 1, and nothing is below 0, however few the replications."""
+        figures = replicate(a_scenario(), PolicyConfig(), seeds=range(2))
+        told = zip(figures, (1.0, 0.8), (1.0, 50.0), strict=True)
+        wide = [replace(each, success_rate=rate, p95_s=p95_s) for each, rate, p95_s in told]
+        found = {name: interval_of(wide, name) for name in ("success_rate", "p95_s")}
+        assert (found["success_rate"].low, found["success_rate"].high) == (0.0, 1.0)
+        assert found["p95_s"].low == 0.0
+        assert found["p95_s"].high > 50.0
+
+    def test_shares_that_are_all_one_are_not_certain(self) -> None:
+        """Where no replication saw a failure the lower end is Wilson's over all calls, as for any share."""
+        found = interval_of_share([1.0, 1.0, 1.0], 100)
+        assert found.low == pytest.approx(wilson(100, 100)[0])
+        assert found.high == 1.0
+        none = interval_of_share([0.0, 0.0], 50)
+        assert none.low == 0.0
+        assert none.high == pytest.approx(wilson(0, 50)[1])
+        assert interval_of_share([0.5, 0.5], 50) == interval([0.5, 0.5])
 
     def test_every_figure_gets_its_interval(self) -> None:
         """A table of a run has all figures, with as many values as replications."""

@@ -43,6 +43,21 @@ def test_an_interval_is_written_only_if_it_is_known(value: Interval, text: str, 
     assert ends(value, FIGURES["success_rate"]) == both
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text", "both"),
+    [
+        ("success_rate", Interval(0.9925, 0.9686, 1.0164, 5), "99.25 +0.75 −2.39 %", "96.86 to 100.00 %"),
+        ("success_rate", Interval(1.0, 0.99, 1.0, 5), "100.00 −1.00 %", "99.00 to 100.00 %"),
+        ("refusal_rate", Interval(0.0, 0.0, 0.004, 5), "0.00 +0.40 %", "0.00 to 0.40 %"),
+        ("p50_s", Interval(0.75, -1.6, 3.1, 5), "0.8 +2.4 −0.8 s", "0.0 to 3.1 s"),
+    ],
+)
+def test_nothing_impossible_is_written(name: str, value: Interval, text: str, both: str) -> None:
+    """No success above 100 % and no negative seconds: at a bound the two sides differ."""
+    assert with_interval(value, FIGURES[name]) == text
+    assert ends(value, FIGURES[name]) == both
+
+
 def test_the_table_says_what_each_figure_means() -> None:
     """Name, mean, interval and meaning stand in one row."""
     console = Console(file=io.StringIO(), width=160)

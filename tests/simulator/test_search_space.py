@@ -26,6 +26,11 @@ def a_scenario(**changes: Any) -> Scenario:
     return Scenario.model_validate(values | changes)
 
 
+def a_provider(concurrency: int) -> dict[str, Any]:
+    """Return a provider of one latency."""
+    return {"latency": {"constant": {"value": 40}}, "concurrency": concurrency}
+
+
 def a_space(scenario: Scenario | None = None, most: Mapping[str, int] | None = None) -> Space:
     """Return the space of the scenario, started from START."""
     return space_for(scenario or a_scenario(), [{}, START], START, most=most or {})
@@ -81,6 +86,38 @@ class TestPoints:
         space = a_space()
         point = space.point_of(START)
         assert space.point_of(space.values(point)) == point
+
+    @pytest.mark.parametrize(
+        ("given", "text"), [("1000000", "1000000"), ("0.00001", "0.00001"), ("45", "45"), ("22.5", "22.5")]
+    )
+    def test_numbers_are_written_as_settings_are_read(self, given: str, text: str) -> None:
+        """Whole ones as such, and none with an exponent, which no setting takes."""
+        space = a_space()
+        values = {"EXAI_WS_EXPECTED_CALL_SECS": given, "EXAI_WS_RETRY_AFTER": f"fixed:{given}"}
+        named_values = dict(zip((each.name for each in space.parameters), space.point_of(values), strict=True))
+        assert named_values["EXAI_WS_EXPECTED_CALL_SECS"] == text
+        assert named_values["EXAI_WS_RETRY_AFTER"] == f"fixed:{text}"
+
+    def test_a_large_cap_stays_a_whole_number(self) -> None:
+        """A million calls at once is 1000000, not 1e+06."""
+        assert a_space().point_of({"EXAI_WS_GLOBAL_MAX_INFLIGHT": "1000000"})[0] == "1000000"
+
+    @pytest.mark.parametrize("yes", ["1", "true", "Yes", "on"])
+    def test_a_long_run_is_patient(self, yes: str) -> None:
+        """The start's patience is what the model's clients have, however the setting says yes."""
+        values = {"EXAI_LONG_RUN": yes}
+        space = space_for(a_scenario(), [values], values, most={}, patience=True)
+        assert space.point_of(values)[-1] == "240"
+
+    def test_a_plain_point_says_what_its_settings_say(self) -> None:
+        """A provider's cap above the global one becomes the global one, unless the start has it so."""
+        space = space_for(a_scenario(providers={"GLM": a_provider(64)}), [{}, START], START, most={})
+        cap = named(space, "EXAI_WS_GLM_MAX_INFLIGHT")
+        start = space.point_of(START)
+        high = space.moved(start, cap, "24")
+        assert space.value_at(space.plain(high, start), cap) == "7"
+        assert space.values(space.plain(high, start)) == space.values(high)
+        assert space.plain(high, high) == high
 
     def test_a_tool_without_a_cap_is_not_named(self) -> None:
         """The largest option of a tool's cap is none."""

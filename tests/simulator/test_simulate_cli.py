@@ -8,6 +8,7 @@ import pytest
 
 import exai
 import reports.write
+import simulator.engine
 from scenarios.record import read_record
 from tests.simulator.small import YAML
 
@@ -103,6 +104,17 @@ class TestFigures:
         assert summary["figures"]["replications"][0]["calls"] == summary["calls"]
         assert "1500 s of load" in printed.err
 
+    def test_heartbeats_and_coalescing_count(self, tiny: Path, runs: Path) -> None:
+        """The history has the heartbeats of the settings, and tools are coalesced as an env file says."""
+        env_file = tiny.with_name("some.env")
+        env_file.write_text("EXAI_WS_PROGRESS_INTERVAL_SECS=2\nEXAI_WS_DISABLE_COALESCE_FOR_TOOLS=chat\n", "utf-8")
+        tiny.write_text(YAML.replace("duration: 1500,", "duration: 1500, keys: derived,"), "utf-8")
+        simulate(tiny, runs, "--env-file", str(env_file))
+        (directory,) = runs.iterdir()
+        calls = read_record(directory).calls
+        assert {call.max_heartbeat_gap_s for call in calls if call.acked_at is not None} == {2.0}
+        assert "duplicate" in {call.outcome.value for call in calls if call.tool == "analyze"}
+
     def test_settings_count(self, tiny: Path, runs: Path) -> None:
         """A cap of the command line stands before one of a file, and changes what comes out."""
         env_file = tiny.with_name("bad.env")
@@ -138,6 +150,16 @@ class TestExitStatus:
         assert simulate(tiny, runs, *options) == exai.ExitCode.USAGE
         assert told in " ".join(capsys.readouterr().err.split())
         assert not runs.exists()
+
+    def test_where_nothing_can_be_written_nothing_runs(
+        self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A day of traffic is not simulated for a directory that cannot be made."""
+        monkeypatch.setattr(simulator.engine, "simulate", lambda *_, **__: pytest.fail("it ran"))
+        blocked = tmp_path / "file"
+        blocked.write_text("")
+        assert simulate(tiny, blocked / "runs") == exai.ExitCode.UNDECIDED
+        assert "cannot write" in capsys.readouterr().err
 
     def test_a_misspelt_scenario(self, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A scenario that is not there is named with the nearest one that is."""

@@ -94,6 +94,21 @@ class TestVerdict:
         )
         assert verdicts(result) == [Verdict.HELD]
 
+    def test_a_daemon_that_drains_has_the_window_that_it_took(self) -> None:
+        """The signal is on until the daemon is back, not until the plan says so."""
+        result = simulated(a_scenario(faults=[{"at": 300, "for": 5, "signal": "SIGTERM"}]))
+        (window,) = result.record.run.faults
+        assert window.started_at == 300.0
+        assert (window.ended_at or 0.0) > 305.0
+
+    def test_windows_have_the_names_that_the_calls_have(self) -> None:
+        """Two faults of one name are told apart, in the windows as in the calls."""
+        slow = {"name": "slow", "at": 100, "for": 50, "provider": {"name": "GLM", "mode": "status:503"}}
+        result = simulated(a_scenario(faults=[slow, slow | {"at": 400}]))
+        windows = result.record.run.faults
+        assert [(window.name, window.title) for window in windows] == [("slow", "slow"), ("slow-2", "slow")]
+        assert {name for call in result.record.calls for name in call.faults} == {"slow", "slow-2"}
+
 
 def test_the_run_says_what_it_is() -> None:
     """Body, seed, caps and settings are in the record; a reader never takes it for a drill."""

@@ -12,8 +12,10 @@ import pytest
 import simulator.workers
 from reports.study import Bars, HeatMap, Lines, Study
 from reports.study_page import study_to_json
+from scenarios.checks.intervals import wilson
 from simulator.figures import FIGURES, Figures
 from simulator.replications import Task, figures_and_gaps, replicate
+from simulator.result_table import with_interval
 from simulator.study_sweep import comparison, costs, headline, remark, study_of, to_csv
 from simulator.sweep import Row, Swept, run_sweep
 from simulator.sweep_values import Point, points, read_vary
@@ -138,6 +140,62 @@ class TestBest:
         result = swept("EXAI_WS_GLOBAL_MAX_INFLIGHT=4")
         assert result.best is None
         assert "nothing to compare" in headline(result)
+
+    def test_a_value_that_is_there_already_is_no_rival(self) -> None:
+        """The shipped cap of 16 said again is neither run twice nor compared with itself; its row and its line stay."""
+        result = swept("EXAI_WS_GLOBAL_MAX_INFLIGHT=1,16", one_at_a_time=True)
+        start, one, same = result.rows
+        assert (start.repeats, one.repeats, same.repeats) == (False, False, True)
+        assert same.figures == start.figures
+        assert result.runs == 2 * len(SEEDS)
+        assert result.best is not None
+        assert (result.best.row, result.best.second, result.best.sure) == (start, one, True)
+        assert [remark(row, result.best) for row in result.rows] == ["best", "", "as it is"]
+        assert headline(result).startswith("2 settings × 4 replications: success_rate is best at as it is: ")
+        (latency,) = [
+            chart for chart in charts_of(study(result)) if isinstance(chart, Lines) and len(chart.series) == 3
+        ]
+        assert latency.series[0].x == (1.0, 16.0)
+
+    def test_who_watches_hears_of_what_ran(self) -> None:
+        """No replication of a repeated setting is counted."""
+        told: list[int] = []
+        made = points(a_scenario(), [read_vary("EXAI_WS_GLOBAL_MAX_INFLIGHT=1,16")], one_at_a_time=True)
+        run_sweep(made, seeds=SEEDS, warm_up_s=0.0, executor=Here(), workers=1, watch=told.append)
+        assert told == list(range(1, 9))
+
+    @pytest.mark.parametrize(("more_s", "told"), [(4e-15, "differ by less than 0.5 s"), (0.6, "is best at")])
+    def test_a_difference_that_nobody_notices_makes_none_best(self, more_s: float, told: str) -> None:
+        """Rounding differs in the same direction in every replication, and is no reason to choose."""
+        result = swept(SAME, by="p95_s")
+        first, second = (
+            tuple(dataclasses.replace(each, p95_s=20.0 + extra) for each in row.figures)
+            for row, extra in zip(result.rows, (0.0, more_s), strict=True)
+        )
+        rows = tuple(Row(row.point, each) for row, each in zip(result.rows, (first, second), strict=True))
+        assert told in headline(dataclasses.replace(result, rows=rows))
+
+    def test_the_price_of_a_quick_setting_is_named(self) -> None:
+        """By latency the smallest cap may be best, since it refuses most: how many calls are answered stands there."""
+        result = swept("EXAI_WS_GLOBAL_MAX_INFLIGHT=1,12")
+        quick = tuple(
+            dataclasses.replace(each, p95_s=1.0 + 0.01 * number) for number, each in enumerate(result.rows[0].figures)
+        )
+        result = dataclasses.replace(result, rows=(Row(result.rows[0].point, quick), result.rows[1]), by="p95_s")
+        assert result.best is not None
+        here = with_interval(result.best.row.intervals["success_rate"], FIGURES["success_rate"])
+        assert f"p95_s is best at EXAI_WS_GLOBAL_MAX_INFLIGHT=1: 1.0 ± 0.0 s, where {here} of the calls" in headline(
+            result
+        )
+        assert "of the calls" not in headline(dataclasses.replace(result, by="success_rate"))
+
+    def test_what_never_scattered_is_not_certain(self) -> None:
+        """Four replications in which every call was answered show some hundred calls, and not that none ever fails."""
+        row = swept(SAME).rows[0]
+        sure = Row(row.point, tuple(dataclasses.replace(each, success_rate=1.0) for each in row.figures))
+        found = sure.intervals["success_rate"]
+        assert found.low == pytest.approx(wilson(calls := sum(each.calls for each in row.figures), calls)[0])
+        assert with_interval(found, FIGURES["success_rate"]).startswith("100.00 −")
 
 
 class TestStudy:

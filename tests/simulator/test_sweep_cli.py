@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import exai
+from simulator.figures import FIGURES
 from tests.simulator.small import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +91,28 @@ class TestRefused:
         assert "settings ×" not in printed.err
         assert not runs.exists()
 
+    def test_a_directory_that_cannot_be_made_costs_no_work(
+        self, tiny: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It ends with 3 before the first run, and not with the last one's results lost."""
+        blocked = tiny / "runs"  # below a file
+        assert sweep(tiny, blocked, "--vary", "load.0.rate=0.05,0.1") == exai.ExitCode.UNDECIDED
+        assert "cannot write" in (told := capsys.readouterr().err)
+        assert "settings ×" not in told
+
+
+def test_the_help_lists_what_settings_are_ranked_by(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every figure with its direction, and what each exit status means."""
+    assert exai.main(["sweep", "--help"]) == exai.ExitCode.HELD
+    text = " ".join(capsys.readouterr().out.split())
+    listed = text.partition("settings are ranked: ")[2].partition("(less is better)")[0]
+    more, _, less = listed.partition("(more is better);")
+    for better, names in (("more", more), ("less", less)):
+        assert {name.strip() for name in names.split(",")} == {
+            name for name, figure in FIGURES.items() if figure.better == better
+        }
+    assert "Exit status: 0 done; 2 wrong usage; 3" in text
+
 
 @pytest.mark.slow  # real processes: a command and its two workers
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process there")
@@ -101,7 +124,7 @@ class TestEnd:
         rest = process.communicate(timeout=BOUND_S)[1]
         assert process.returncode == exai.ExitCode.INTERRUPTED
         assert rest.splitlines()[-1:] == ["interrupted"], lines
-        assert not runs.exists()
+        assert list(runs.iterdir()) == []
 
     def test_a_command_that_is_killed_leaves_no_worker(self, tiny: Path, runs: Path) -> None:
         """Its workers see that it is gone and end: nobody holds its stderr any more."""

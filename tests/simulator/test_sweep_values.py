@@ -68,6 +68,20 @@ class TestPoints:
         assert {point.config.caps.providers["GLM"] for point in made} == {9}
         assert [point.shipped for point in made] == [True, False, False, False]
 
+    @pytest.mark.parametrize(
+        ("text", "same"),
+        [
+            ("EXAI_WS_GLOBAL_MAX_INFLIGHT=16;15", (True, False)),
+            ("EXAI_CLIENT_TIMEOUT=180;181", (True, False)),
+            ("EXAI_WS_DISABLE_COALESCE_FOR_TOOLS=testgen,analyze,codereview,kimi_chat_with_tools;chat", (True, False)),
+            ("load.0.rate=0.1;0.10;0.2", (True, True, False)),
+        ],
+    )
+    def test_a_value_that_is_there_already_runs_as_before(self, text: str, same: tuple[bool, ...]) -> None:
+        """However it is written, and whichever part of the model reads it."""
+        start, *others = points(a_scenario(), [read_vary(text)], one_at_a_time=True)
+        assert tuple(each.runs_as(start) for each in others) == same
+
     def test_a_bad_value_refuses_all(self) -> None:
         """One cap of 0 among good ones: nothing is made."""
         with pytest.raises(ConfigError, match="EXAI_WS_GLOBAL_MAX_INFLIGHT = 0"):

@@ -10,25 +10,30 @@ from typing import Any
 import pytest
 
 import exai
-from reference_daemon.policy.config import PolicyConfig
-from scenarios.events import Execution
+from reference_daemon.policy.config import Caps, PolicyConfig
+from scenarios.events import AnyEvent, DaemonCall, Execution, Frame
 from scenarios.history import Body, Call, Outcome
 from scenarios.model import Scenario
+from scenarios.record import read_record
 from scenarios.run import FaultWindow, Run
 from scenarios.verdict import Verdict
 from scenarios.workload import Workload
+from simulator import validate
 from simulator.engine import simulate
-from simulator.validate import LEAST_CALLS, Comparison, FigurePair, Limits, cdf, compare
+from simulator.validate import LEAST_CALLS, Clarity, Comparison, FigurePair, History, Limits, cdf
 from simulator.validate_conditions import (
     LEAST_TO_TELL,
+    MOST_WALL_S,
     Draws,
+    Machine,
     as_it_was,
     draws_of,
     left_to_luck,
     machine_of,
     slower_by,
 )
-from simulator.validate_study import headline, study_of
+from simulator.validate_refusals import refused_in_drill, refused_in_model
+from simulator.validate_study import about_of, expectation, headline, study_of
 
 LIMITS = Limits(rate_points=2.0, latency_percent=5.0)
 
@@ -56,6 +61,13 @@ def as_real(calls: list[Call], *, factor: float = 1.0, plus_s: float = 0.0) -> l
         replace(call, body=Body.REAL, latency_s=None if call.latency_s is None else call.latency_s * factor + plus_s)
         for call in calls
     ]
+
+
+def compare(
+    real: list[Call], simulated: list[Call], limits: Limits, *, plain: History | None = None, **clarity: Any
+) -> Comparison:
+    """Compare two histories in which nobody was refused."""
+    return validate.compare(History(real), History(simulated), limits, plain=plain, clarity=Clarity(**clarity))
 
 
 def figure(comparison: Comparison, name: str, tool: str = "") -> FigurePair:
@@ -135,6 +147,24 @@ class TestComparison:
         for uneven_s, verdict in [(0.0499 * middle_s, Verdict.VIOLATED), (0.0501 * middle_s, Verdict.UNDECIDED)]:
             assert compare(real, calls, LIMITS, resolution_s=uneven_s).verdict is verdict
 
+    def test_a_drill_slower_than_a_machine_is_undecided(self) -> None:
+        """A daemon that is 12 s slower for each call is no agreement: the model takes no more than the bound."""
+        calls = history()
+        slow, bound_s = as_real(calls, plus_s=12.0), MOST_WALL_S / 0.05
+        taken = [replace(call, latency_s=(call.latency_s or 0.0) + bound_s) for call in calls]
+        comparison = compare(slow, taken, LIMITS, machine_slow=True)
+        assert comparison.verdict is Verdict.UNDECIDED
+        assert "too slow" in headline(comparison, LIMITS)
+        assert compare(as_real(calls, plus_s=bound_s + 0.1), taken, LIMITS, machine_slow=True).verdict is Verdict.HELD
+
+    def test_a_machine_that_nobody_measured_refutes_no_latency(self) -> None:
+        """Too few calls told its time: a latency over its limit may be the machine's, a rate may not."""
+        calls = history()
+        slow, failed = as_real(calls, factor=1.06), replace(calls[0], outcome=Outcome.PROVIDER_ERROR)
+        assert compare(slow, calls, LIMITS, machine_known=False).verdict is Verdict.UNDECIDED
+        other = compare([*as_real([failed]), *slow[1:]], calls, LIMITS, machine_known=False)
+        assert figure(other, "success rate").verdict is Verdict.VIOLATED
+
     def test_a_success_rate_that_is_off_is_over_the_limit(self) -> None:
         """Three of forty calls that failed in the drill alone are 7.5 points."""
         calls = history()
@@ -143,15 +173,25 @@ class TestComparison:
         assert figure(comparison, "success rate").error == pytest.approx(7.5)
         assert comparison.verdict is Verdict.VIOLATED
 
-    def test_refused_attempts_are_the_429_rate(self) -> None:
-        """Of five attempts of three calls three were refused: a retried one's first, and both of one that gave up."""
+    def test_attempts_answered_429_are_the_429_rate(self) -> None:
+        """Of five attempts of three calls two were answered 429; a third was refused for another reason."""
         one, other, third, *_ = history()
-        calls = [
-            replace(one, attempts=2),
-            replace(other, attempts=2, outcome=Outcome.OVER_CAPACITY),
-            replace(third, attempts=1),
-        ]
-        assert figure(compare(as_real(calls), calls, LIMITS), "429 rate").real == pytest.approx(3 / 5)
+        calls = [replace(one, attempts=2), replace(other, attempts=2), replace(third, attempts=1)]
+        real = History(as_real(calls), {one.trace_id: 1, other.trace_id: 1})
+        assert figure(validate.compare(real, History(calls), LIMITS), "429 rate").real == pytest.approx(2 / 5)
+
+    def test_what_the_error_is_without_the_machines_time_stands_beside_it(self) -> None:
+        """A model that agrees because it took the drill's own slowness says how far it is off without."""
+        calls = history()
+        slow = as_real(calls, plus_s=0.5)
+        adjusted = [replace(call, latency_s=(call.latency_s or 0.0) + 0.5) for call in calls]
+        comparison = compare(slow, adjusted, LIMITS, plain=History(calls))
+        p50 = figure(comparison, "P50")
+        assert p50.real is not None
+        assert p50.error == 0.0
+        assert p50.raw_error == pytest.approx(-100 * 0.5 / p50.real)
+        for text in (headline(comparison, LIMITS), expectation(p50).reason):
+            assert f"P50 +0.00 % ({p50.raw_error:+.2f} % without the machine's time)".removeprefix("P50 ") in text
 
     def test_latencies_are_those_of_answered_calls(self) -> None:
         """A refusal at once does not make the daemon fast."""
@@ -220,6 +260,37 @@ OUTAGE = {"name": "outage", "at": 100, "for": 60, "provider": {"name": "GLM", "m
 SLOW = {"name": "slow", "at": 300, "for": 60, "link": "daemon-provider:GLM", "toxic": {"latency": {"latency": 9}}}
 
 
+def refused(trace_id: str, status: int) -> DaemonCall:
+    """Return a refusal in the daemon's log."""
+    return DaemonCall(at=1.0, what="refused", request_id="r", session="s", trace_id=trace_id, status=status)
+
+
+def error(trace_id: str, status: int) -> Frame:
+    """Return the same as its client got it."""
+    return Frame(at=1.0, client="c", connection=1, direction="received", op="res", trace_id=trace_id, status=status)
+
+
+class TestRefusals:
+    def test_of_a_drill_are_those_of_the_daemons_log(self) -> None:
+        """A 429 counts for its call, a 503 or 409 does not, and what clients got of it is not counted again."""
+        events: list[AnyEvent] = [refused("a", 429), refused("a", 429), refused("b", 503), error("a", 429)]
+        assert refused_in_drill([*events, refused("c", 409)]) == {"a": 2}
+
+    def test_without_a_log_are_those_that_clients_got(self) -> None:
+        """A daemon whose log is gone did refuse."""
+        assert refused_in_drill([error("a", 429), error("b", 503)]) == {"a": 1}
+
+    def test_of_the_model_are_those_that_its_calls_got(self) -> None:
+        """A call that was refused twice at a cap counts twice; one that met a draining daemon does not."""
+        caps = Caps(total=1, session=8, tools={}, providers={})
+        busy = simulate(a_scenario(), PolicyConfig(caps=caps), seed=1)
+        assert sum(refused_in_model(busy).values()) == busy.counts.refused["global"] > 0
+        room = PolicyConfig(caps=Caps(total=100, session=100, tools={}, providers={}))
+        ended = simulate(a_scenario(faults=[{"at": 100, "for": 50, "signal": "SIGTERM"}]), room, seed=1)
+        assert ended.counts.refused.keys() == {"draining"}
+        assert refused_in_model(ended) == {}
+
+
 class TestConditions:
     def test_faults_are_when_they_were(self) -> None:
         """The model gets the drill's moments, and it is told how far they were off the plan."""
@@ -233,6 +304,16 @@ class TestConditions:
         window = FaultWindow(name="outage", title="Outage", link="provider:GLM", started_at=101.0)
         scenario, said = as_it_was(a_scenario(faults=[OUTAGE]), a_run(window))
         assert (scenario.faults[0].at, scenario.faults[0].duration, said) == (100.0, 60.0, ())
+
+    def test_faults_of_one_name_stay_as_planned(self) -> None:
+        """Two faults with the same name are not given the window of the first of them."""
+        later = OUTAGE | {"at": 300}
+        windows = [
+            FaultWindow(name=name, title="outage", link="provider:GLM", started_at=at, ended_at=at + 60.0)
+            for name, at in (("outage", 101.0), ("outage-2", 301.0))
+        ]
+        scenario, said = as_it_was(a_scenario(faults=[OUTAGE, later]), a_run(*windows))
+        assert ([fault.at for fault in scenario.faults], said) == ([100.0, 300.0], ())
 
     def test_what_toxiproxy_draws_itself_is_named(self) -> None:
         """Its jitter and its toxicity take no seed."""
@@ -301,8 +382,19 @@ class TestMachine:
 
     def test_few_calls_do_not_tell_it(self) -> None:
         """One call below the least tells nothing; the least does."""
-        assert machine_of(*self.seen(LEAST_TO_TELL - 1, [0.2])).median_s == 0.0
-        assert machine_of(*self.seen(LEAST_TO_TELL, [0.2])).median_s == pytest.approx(0.2)
+        few, enough = (machine_of(*self.seen(n, [0.2])) for n in (LEAST_TO_TELL - 1, LEAST_TO_TELL))
+        assert (few.median_s, few.known) == (0.0, False)
+        assert enough.known
+        assert enough.median_s == pytest.approx(0.2)
+
+    @pytest.mark.parametrize("time_scale", [0.05, 1.0])
+    def test_more_than_a_machine_takes_is_not_put_down_to_it(self, time_scale: float) -> None:
+        """A daemon that is slow for every call looks like a busy machine: above the bound nothing is said."""
+        bound_s = MOST_WALL_S / time_scale
+        within, above = Machine(bound_s, 0.0), Machine(bound_s + 12.0, 0.0)
+        assert (within.allowed_s(time_scale), within.doubt(time_scale)) == (bound_s, None)
+        assert above.allowed_s(time_scale) == bound_s
+        assert "a daemon that is slow" in (above.doubt(time_scale) or "")
 
     def test_the_models_providers_take_it_too(self) -> None:
         """Every call of the model is longer by it, and holds its slot so long."""
@@ -324,8 +416,17 @@ class TestStudy:
         """Facts are plain JSON, with both values, error, limit and verdict of each figure."""
         calls = history()
         comparison = compare(as_real(calls), calls, LIMITS)
-        study = study_of(a_scenario(), comparison, LIMITS, (as_real(calls), calls), draws=Draws(40, 40), settings={})
+        study = study_of(
+            a_scenario(),
+            comparison,
+            LIMITS,
+            (as_real(calls), calls),
+            draws=Draws(40, 40),
+            about={"scenario": "small"},
+            settings={},
+        )
         facts = json.loads(json.dumps(study.facts))
+        assert facts["scenario"] == "small"
         assert facts["figures"][3]["name"] == "P50"
         assert facts["figures"][3]["verdict"] == "held"
         assert [each.name for each in study.expectations] == [
@@ -334,6 +435,21 @@ class TestStudy:
             "error of P50",
             "error of P95",
         ]
+
+
+class TestWhatItIsAbout:
+    def test_another_load_or_setting_is_another_validation(self) -> None:
+        """Seed and time scale are luck and speed; load, settings and version are what was validated."""
+        scenario = a_scenario()
+        same = scenario.model_copy(update={"seed": 99, "time_scale": 0.5})
+        louder = a_scenario(load=[*(phase.model_dump() for phase in scenario.load)], retry={"max_attempts": 2})
+        values = {"EXAI_WS_GLOBAL_MAX_INFLIGHT": "3"}
+        plain = about_of(scenario, {}, "1.0")
+        assert plain["scenario"] == "small"
+        assert plain == about_of(same, {}, "1.0")
+        others = [about_of(louder, {}, "1.0"), about_of(scenario, values, "1.0")]
+        assert len({str(each["fingerprint"]) for each in (plain, *others)}) == 3
+        assert about_of(scenario, {}, "1.1")["version"] == "1.1"
 
 
 SMALL_DRILL = """
@@ -374,5 +490,7 @@ def test_a_real_daemon_and_its_model_agree(tmp_path: Path, capsys: pytest.Captur
     (directory,) = (tmp_path / "runs").iterdir()
     written = {path.name for path in directory.iterdir()}
     assert {"real", "simulated", "report.html", "summary.json", "junit.xml", "plots"} <= written
+    assert facts["scenario"] == "small-drill"
+    assert read_record(directory / "simulated").run.wall_s > 0.0
     assert (directory / "real" / "calls.parquet").is_file()
     assert (directory / "simulated" / "calls.parquet").is_file()

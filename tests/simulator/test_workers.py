@@ -1,6 +1,6 @@
 """Tasks spread over workers: bounded, named, and honest about what broke."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -9,7 +9,8 @@ import pytest
 
 from reference_daemon.policy.config import PolicyConfig
 from simulator.figures import Figures
-from simulator.replications import Task, run_task, tasks_of
+from simulator.findings.experiment import Conditions
+from simulator.replications import Task, replicate, run_task, tasks_of
 from simulator.workers import AHEAD, ReplicationError, WorkersError, run_tasks
 from tests.simulator.small import a_scenario
 
@@ -63,6 +64,27 @@ def test_workers_that_end_are_a_failure_of_the_environment() -> None:
     with pytest.raises(WorkersError, match="too little memory") as caught:
         list(run_tasks(Pool(BrokenProcessPool("gone")), tasks(1), workers=1))
     assert caught.value.exit_code == 3
+
+
+class Dead(Executor):
+    """An executor whose processes are gone when work is handed over."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Take nothing any more."""
+        raise BrokenProcessPool("gone")
+
+
+@pytest.mark.parametrize("pool", [Pool(BrokenProcessPool("gone")), Dead()])
+def test_the_same_for_all_who_hand_out_work(pool: Executor) -> None:
+    """Replications, the findings' measures and a sweep's tasks say the same, whether submit or the answer fails."""
+    calls: list[Callable[[], object]] = [
+        lambda: replicate(a_scenario(), PolicyConfig(), seeds=[1], executor=pool),
+        lambda: Conditions(executor=pool).measures(a_scenario(), PolicyConfig(), [1], lambda _: {}),
+        lambda: list(run_tasks(pool, tasks(1), workers=1)),
+    ]
+    for call in calls:
+        with pytest.raises(WorkersError, match="too little memory"):
+            call()
 
 
 def test_a_replication_that_fails_is_a_bug_of_the_model() -> None:

@@ -25,6 +25,13 @@ class TestWilson:
         known = stats.binomtest(hits, n).proportion_ci(method="wilson")
         assert wilson(hits, n) == pytest.approx((known.low, known.high), abs=1e-9)
 
+    @pytest.mark.parametrize("tail", [0.025, 0.001])
+    def test_dependent_cases_are_worth_fewer(self, tail: float) -> None:
+        """Four cases that are worth one give the interval of a quarter of them."""
+        assert wilson(40, 400, divisor=4.0, tail=tail) == pytest.approx(wilson(10, 100, tail=tail))
+        known = stats.binomtest(10, 100).proportion_ci(confidence_level=1 - 2 * tail, method="wilson")
+        assert wilson(10, 100, tail=tail) == pytest.approx((known.low, known.high), abs=1e-9)
+
     def test_nothing_seen_says_nothing(self) -> None:
         """Without a case the share may be anything."""
         assert wilson(0, 0) == (0.0, 1.0)
