@@ -47,7 +47,7 @@ class Outcome(enum.StrEnum):
     @property
     def succeeded(self) -> bool:
         """Whether the client got the answer that it asked for."""
-        return self in {Outcome.OK, Outcome.REPLAYED}
+        return self is Outcome.OK or self is Outcome.REPLAYED
 
 
 class TimeoutLayer(enum.StrEnum):
