@@ -32,7 +32,7 @@ import simpy
 from reference_daemon.policy.config import Advice, AdviceMode, Caps, PolicyConfig
 from scenarios.history import Outcome
 from scenarios.model import Scenario
-from simulator.engine import simulate
+from simulator.model.engine import simulate
 
 SLOTS, MEAN_S, ATTEMPTS, PATIENCE_S, WAIT_S, JITTER = 16, 40.0, 3, 180.0, 45.0, 0.1
 IDIOMATIC_BAR, IDIOMATIC_AIM = 1.3, 2.0

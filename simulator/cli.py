@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from scenarios.model import Scenario
     from scenarios.run_directory import RunDirectory
-    from simulator.figures import Figures
-    from simulator.model_settings import ModelSettings
+    from simulator.model.settings import ModelSettings
+    from simulator.replication.metrics import Figures
     from simulator.screen import Screen
     from simulator.simulated import Simulated
 
@@ -55,7 +55,7 @@ def simulate(
     from scenarios.console import console_for
     from scenarios.load import find_scenario, load_scenario
     from scenarios.run_directory import RunDirectory
-    from simulator.model_settings import model_settings, pairs_of
+    from simulator.model.settings import model_settings, pairs_of
     from simulator.screen import Screen
 
     loaded = load_scenario(find_scenario(scenario))
@@ -91,12 +91,12 @@ def _run(
 ) -> tuple[Simulated, list[Figures]]:
     """Run the scenario here with its own seed, which is judged, and in other processes with the seeds after it."""
     from scenarios.version import version
-    from simulator.engine import simulate as model_run
-    from simulator.figures import figures_of
-    from simulator.model_settings import in_force
-    from simulator.replications import cores, seeds_from
+    from simulator.model.engine import simulate as model_run
+    from simulator.model.settings import in_force
+    from simulator.replication.metrics import figures_of
+    from simulator.replication.replications import cores, seeds_from
+    from simulator.replication.workers import run_all
     from simulator.simulated import judged
-    from simulator.workers import run_all
 
     first, *others = seeds_from(scenario.seed, replications)
     screen.say(f"{scenario.name}: {scenario.load_s:g} s of load in the model, seed {first}")
@@ -132,7 +132,7 @@ def _write(simulated: Simulated, figures: Sequence[Figures], directory: RunDirec
 
 
 def _figures(figures: Sequence[Figures]) -> dict[str, object]:
-    from simulator.replications import intervals
+    from simulator.replication.replications import intervals
 
     return {
         "replications": [each.as_dict() for each in figures],
@@ -162,7 +162,7 @@ def _print(console: Console, simulated: Simulated, figures: Sequence[Figures], p
 
     from scenarios.console import COLOURS
     from scenarios.verdict import Verdict
-    from simulator.replications import intervals
+    from simulator.replication.replications import intervals
     from simulator.result_table import figure_table
 
     run, judgement = simulated.record.run, simulated.judgement

@@ -6,8 +6,8 @@ from typing import Final
 
 from rich.table import Table
 
-from simulator.figures import FIGURES, Figure
-from simulator.replications import Interval
+from simulator.replication.metrics import FIGURES, Figure
+from simulator.replication.replications import Interval
 
 _UNITS: Final = {"share": " %", "s": " s", "1/s": " /s", "1": "", "": ""}
 _HEAD: Final = 24

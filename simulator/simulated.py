@@ -17,8 +17,8 @@ from scenarios.record import CALLS, EVENTS, Record, encode_events
 from scenarios.run import FaultWindow, Run
 from scenarios.run_directory import RunDirectory, RunDirectoryError
 from scenarios.verdict import Judgement
-from simulator.engine import ModelRun
-from simulator.model_settings import ModelSettings, caps_of, timeouts_of
+from simulator.model.engine import ModelRun
+from simulator.model.settings import ModelSettings, caps_of, timeouts_of
 
 _NO_STORY: Final = "the model writes no story of clients, daemon and provider"
 _NO_HEARTBEATS: Final = "the model's heartbeats are on time by its making"

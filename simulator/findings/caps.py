@@ -6,9 +6,9 @@ from typing import Final
 from reference_daemon.policy.config import Caps, PolicyConfig
 from reports.study import Lines, Section, Study, Table
 from scenarios.model import Scenario
-from simulator.figures import Figures
 from simulator.findings.experiment import Conditions, conditions_of, line, of, share, written
-from simulator.replications import Interval, interval_of_share, paired
+from simulator.replication.metrics import Figures
+from simulator.replication.replications import Interval, interval_of_share, paired
 
 CONCURRENCY: Final = 6
 """Executions that the provider allows at once."""

@@ -17,8 +17,8 @@ from scenarios.checks.intervals import wilson
 from scenarios.checks.selection import succeeded
 from scenarios.history import Call
 from scenarios.record import NoRecordError, Record, read_record
-from simulator.command_run import run_command
 from simulator.findings.experiment import Conditions
+from simulator.replication.command_run import run_command
 
 _OVERLOAD: Final = """\
 name: {name}

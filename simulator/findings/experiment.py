@@ -10,10 +10,10 @@ from typing import Final
 from reference_daemon.policy.config import PolicyConfig
 from reports.study import Series, Study
 from scenarios.model import Scenario
-from simulator.engine import ModelRun, simulate
-from simulator.fan_out import fan_out
-from simulator.figures import Figures
-from simulator.replications import (
+from simulator.model.engine import ModelRun, simulate
+from simulator.replication.fan_out import fan_out
+from simulator.replication.metrics import Figures
+from simulator.replication.replications import (
     Interval,
     Task,
     interval,

@@ -6,8 +6,8 @@ from typing import Final
 from reference_daemon.policy.config import Advice, AdviceMode, Caps, PolicyConfig
 from reports.study import Lines, Section, Study, Table
 from scenarios.model import Scenario
-from simulator.figures import Figures
 from simulator.findings.experiment import Conditions, conditions_of, line, of, share, written
+from simulator.replication.metrics import Figures
 
 CAP: Final = 3
 MEAN_S: Final = 45.0

@@ -7,8 +7,8 @@ from reference_daemon.policy.config import Advice, AdviceMode, Caps, PolicyConfi
 from reports.study import Lines, Section, Study, Table
 from scenarios.checks.selection import succeeded
 from scenarios.model import Scenario
-from simulator.engine import ModelRun
 from simulator.findings.experiment import TRIES, Conditions, Measured, conditions_of, line, of_measured, share, written
+from simulator.model.engine import ModelRun
 
 BEFORE_S: Final = 300.0
 STORM_S: Final = 300.0

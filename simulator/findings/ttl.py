@@ -9,9 +9,9 @@ from reports.study import Lines, Section, Study, Table
 from scenarios.checks.selection import succeeded
 from scenarios.history import Call, Outcome
 from scenarios.model import Scenario
-from simulator.engine import ModelRun
 from simulator.findings.experiment import TRIES, Conditions, Measured, conditions_of, line, of_measured, share, written
-from simulator.replications import Interval
+from simulator.model.engine import ModelRun
+from simulator.replication.replications import Interval
 
 MULTIPLIERS: Final = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 WORKS: Final = 24

@@ -11,8 +11,8 @@ from scenarios.load import find_scenario, load_scenario
 from scenarios.model_faults import Fault
 from scenarios.record import Record
 from scenarios.run import FaultProof, FaultWindow, Run
-from simulator.engine import simulate
-from simulator.model_settings import model_settings
+from simulator.model.engine import simulate
+from simulator.model.settings import model_settings
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

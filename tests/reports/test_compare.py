@@ -27,8 +27,8 @@ from scenarios.model import Scenario
 from scenarios.record import Record
 from scenarios.run import Run
 from scenarios.verdict import Judgement, Verdict
-from simulator.engine import simulate
-from simulator.model_settings import model_settings
+from simulator.model.engine import simulate
+from simulator.model.settings import model_settings
 
 Side = tuple[Run, CallTable]
 

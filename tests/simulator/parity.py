@@ -27,9 +27,9 @@ from reference_daemon.server.context import CallContext, CallPlan
 from reference_daemon.sessions import Session
 from reference_daemon.settings import Settings
 from scenarios.model import Errors, Provider
-from simulator.daemon_model import Answer, DaemonModel
-from simulator.provider_model import ProviderModel
-from simulator.virtual_time import VirtualTime
+from simulator.model.daemon import Answer, DaemonModel
+from simulator.model.provider import ProviderModel
+from simulator.model.virtual_time import VirtualTime
 
 TICK_S: Final = 2.0**-24
 LONGEST_S: Final = 256.0

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 import exai
-import simulator.calibrate
-import simulator.calibrate_scenario
+import simulator.calibrate.calibration
+import simulator.calibrate.scenario
 from reference_daemon.policy.config import Caps, PolicyConfig
 from reference_daemon.policy.events import CallKind
 from scenarios.history import Body, Call, Outcome, TimeoutLayer, write_calls
 from scenarios.load import load_scenario
 from scenarios.model import Provider, Scenario
-from simulator.calibrate import LEAST_ENDED, calibrate
-from simulator.calibrate_read import CalibrationError, Recording, Seen, read_recording
-from simulator.calibrate_scenario import scenario_of, to_text
-from simulator.calibrate_study import headline, study_of
-from simulator.engine import simulate
+from simulator.calibrate.calibration import LEAST_ENDED, calibrate
+from simulator.calibrate.recordings import CalibrationError, Recording, Seen, read_recording
+from simulator.calibrate.scenario import scenario_of, to_text
+from simulator.calibrate.study import headline, study_of
+from simulator.model.engine import simulate
 
 EXPERT_S = 90.0
 
@@ -379,7 +379,7 @@ class TestCommand:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
     ) -> None:
         """A fit of minutes is not begun for a folder that cannot be made."""
-        monkeypatch.setattr(simulator.calibrate, "calibrate", lambda *_, **__: pytest.fail("it was fitted"))
+        monkeypatch.setattr(simulator.calibrate.calibration, "calibrate", lambda *_, **__: pytest.fail("it was fitted"))
         blocked = tmp_path / "file"
         blocked.write_text("")
         paths = {"--output": tmp_path / "made.yaml", "--runs-dir": tmp_path / "runs"} | {option: blocked / "inside"}
@@ -398,7 +398,7 @@ class TestCommand:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What was made is checked before it takes the place of what was there."""
-        monkeypatch.setattr(simulator.calibrate_scenario, "to_text", lambda *_: "name: broken\n")
+        monkeypatch.setattr(simulator.calibrate.scenario, "to_text", lambda *_: "name: broken\n")
         made = tmp_path / "made.yaml"
         made.write_text("old")
         source = metrics(tmp_path / "m.jsonl")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.command_run import run_command
+from simulator.replication.command_run import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 60.0
@@ -25,7 +25,7 @@ except KeyboardInterrupt:
 """
 PARENT = """
 import sys
-from simulator.command_run import run_command
+from simulator.replication.command_run import run_command
 run_command([sys.executable, "-c", sys.argv[1], sys.argv[2]], by_itself_s=float(sys.argv[3]), grace_s=30.0)
 """
 

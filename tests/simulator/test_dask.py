@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import exai
-from simulator.dask_cluster import ClusterError, NoDaskError, dask_workers
-from simulator.replications import worker_pool
-from simulator.sweep import run_sweep
-from simulator.sweep_values import points, read_vary
+from simulator.replication.dask_cluster import ClusterError, NoDaskError, dask_workers
+from simulator.replication.replications import worker_pool
+from simulator.sweep.sweep import run_sweep
+from simulator.sweep.values import points, read_vary
 from tests.simulator.small import YAML, a_scenario
 
 distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")

@@ -4,7 +4,7 @@ import pytest
 
 from reference_daemon.policy.errors import HarnessError
 from scenarios.mistakes import ScenarioError
-from simulator.dotted import NoSuchPathError, changed, places_of
+from simulator.sweep.paths import NoSuchPathError, changed, places_of
 from tests.simulator.small import a_scenario
 
 

@@ -7,7 +7,7 @@ from reference_daemon.policy.config import Advice, AdviceMode, PolicyConfig
 from scenarios.history import Outcome, TimeoutLayer
 from scenarios.model import Scenario
 from scenarios.workload import Workload
-from simulator.engine import ModelRun, simulate
+from simulator.model.engine import ModelRun, simulate
 
 
 def a_scenario(**changes: Any) -> Scenario:

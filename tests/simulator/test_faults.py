@@ -9,7 +9,7 @@ from reference_daemon.policy.config import Advice, AdviceMode, PolicyConfig
 from scenarios.history import Call, Outcome, TimeoutLayer
 from scenarios.load import load_scenario, shipped
 from scenarios.model import Scenario
-from simulator.engine import ModelRun, simulate
+from simulator.model.engine import ModelRun, simulate
 
 UNIFORM = {"uniform": {"gap": 10}}
 

@@ -11,11 +11,11 @@ import pytest
 from reference_daemon.policy.config import Caps, PolicyConfig
 from scenarios.history import Call, Outcome, TimeoutLayer
 from scenarios.model import Scenario
-from simulator.census import Census
-from simulator.daemon_model import Counts
-from simulator.engine import ModelRun, simulate
-from simulator.figures import FIGURES, Figures, figures_of
-from simulator.logical_call import LogicalCall
+from simulator.model.census import Census
+from simulator.model.daemon import Counts
+from simulator.model.engine import ModelRun, simulate
+from simulator.model.logical_call import LogicalCall
+from simulator.replication.metrics import FIGURES, Figures, figures_of
 from tests.simulator.small import a_call, a_scenario
 
 

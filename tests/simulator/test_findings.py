@@ -9,7 +9,7 @@ from simulator.findings import caps, retry_advice, retry_storm, ttl
 from simulator.findings.catalogue import FINDINGS
 from simulator.findings.document import NoPlaceError, block, replaced
 from simulator.findings.experiment import Conditions, share, written
-from simulator.replications import Interval
+from simulator.replication.replications import Interval
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "findings.md"
 

@@ -11,12 +11,12 @@ import pytest
 from reports.study import Scatter
 from scenarios.model import Scenario
 from scenarios.run import Run
-from simulator.command_run import Finished
-from simulator.engine import simulate
 from simulator.findings import drilled
 from simulator.findings.drilled import Drilled, DrillFailedError
 from simulator.findings.experiment import Conditions
-from simulator.model_settings import model_settings
+from simulator.model.engine import simulate
+from simulator.model.settings import model_settings
+from simulator.replication.command_run import Finished
 from simulator.simulated import judged
 
 

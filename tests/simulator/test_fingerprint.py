@@ -1,6 +1,6 @@
 """The fingerprint of a load and its settings."""
 
-from simulator.fingerprint import fingerprint_of, scenario_hash, settings_hash
+from simulator.model.fingerprint import fingerprint_of, scenario_hash, settings_hash
 from tests.simulator.small import a_scenario
 
 

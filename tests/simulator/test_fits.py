@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from reference_daemon.providers.latency import Empirical, Gamma, Latency, Lognormal, Weibull
-from simulator.fits import FAMILIES, Family, Times, choose, empirical, fit, kaplan_meier, with_p_value
+from simulator.calibrate.fits import FAMILIES, Family, Times, choose, empirical, fit, kaplan_meier, with_p_value
 
 N = 2_000
 MEDIAN_S = 45.0

@@ -6,7 +6,7 @@ import pytest
 
 from reference_daemon.policy.config import PolicyConfig
 from reference_daemon.policy.errors import ConfigError
-from simulator.model_settings import UnknownSettingError, caps_of, check_name, in_force, model_settings, pairs_of
+from simulator.model.settings import UnknownSettingError, caps_of, check_name, in_force, model_settings, pairs_of
 from tests.simulator.small import a_scenario
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from reference_daemon.policy.events import Fence
 from reference_daemon.settings import Settings
-from simulator.daemon_model import DaemonModel
-from simulator.heartbeats import heard
+from simulator.model.daemon import DaemonModel
+from simulator.model.heartbeats import heard
 from tests.simulator.parity import SETTINGS, a_script, by_the_model, by_the_shell
 
 ADVICE = ("appointment", "residual", "fixed:3")

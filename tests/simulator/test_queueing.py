@@ -16,11 +16,19 @@ from scipy.stats import t
 from reference_daemon.policy.config import Caps, PolicyConfig, Timeouts
 from scenarios.history import Outcome
 from scenarios.model import Scenario
-from simulator.census import Census
-from simulator.engine import ModelRun, simulate
-from simulator.provider_model import NEVER, Done, Execution, ProviderModel, Request
-from simulator.theory import Little, LittlesLawError, erlang_b, erlang_c, erlang_c_wait_s, hold_littles_law, littles_law
-from simulator.virtual_time import VirtualTime
+from simulator.model.census import Census
+from simulator.model.engine import ModelRun, simulate
+from simulator.model.provider import NEVER, Done, Execution, ProviderModel, Request
+from simulator.model.queueing import (
+    Little,
+    LittlesLawError,
+    erlang_b,
+    erlang_c,
+    erlang_c_wait_s,
+    hold_littles_law,
+    littles_law,
+)
+from simulator.model.virtual_time import VirtualTime
 
 MEAN_S = 1.0
 FOREVER_S = 100_000.0

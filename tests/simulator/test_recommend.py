@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from simulator.engine import ModelRun
-from simulator.figures import Figures, figures_of
-from simulator.recommend import AIMS, better, choose, improves, take_back, worse
-from simulator.search_space import Parameter, Point, Space
+from simulator.model.engine import ModelRun
+from simulator.replication.metrics import Figures, figures_of
+from simulator.tune.rule import AIMS, better, choose, improves, take_back, worse
+from simulator.tune.space import Parameter, Point, Space
 
 NONE = figures_of(ModelRun())
 SUCCESS, P95, THROWN = AIMS

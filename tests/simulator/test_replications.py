@@ -9,7 +9,7 @@ import pytest
 from reference_daemon.policy.config import PolicyConfig
 from reference_daemon.policy.named import policy_config
 from scenarios.checks.intervals import wilson
-from simulator.replications import (
+from simulator.replication.replications import (
     interval,
     interval_of,
     interval_of_share,

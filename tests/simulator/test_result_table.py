@@ -6,8 +6,8 @@ import math
 import pytest
 from rich.console import Console
 
-from simulator.figures import FIGURES
-from simulator.replications import Interval
+from simulator.replication.metrics import FIGURES
+from simulator.replication.replications import Interval
 from simulator.result_table import ends, figure_table, number, with_interval
 from simulator.screen import Screen, span
 

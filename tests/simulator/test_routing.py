@@ -4,7 +4,7 @@ import pytest
 
 from reference_daemon.policy.events import CallKind
 from reference_daemon.providers.routing import Router
-from simulator.routing import kind_of, provider_of
+from simulator.model.routing import kind_of, provider_of
 
 
 @pytest.mark.parametrize("tool", ["analyze", "codereview", "testgen", "chat", "kimi_chat_with_tools"])

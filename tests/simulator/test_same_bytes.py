@@ -9,7 +9,7 @@ from pathlib import Path
 from reference_daemon.policy.config import PolicyConfig
 from scenarios.history import write_calls
 from scenarios.load import load_scenario, shipped
-from simulator.engine import simulate
+from simulator.model.engine import simulate
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 from reference_daemon.policy.ladder import Profile, judge
 from scenarios.load import find_scenario, load_scenario
 from scenarios.model import Scenario
-from simulator.search_space import NO_CAP, Parameter, SeedSets, Space, space_for
+from simulator.tune.space import NO_CAP, Parameter, SeedSets, Space, space_for
 
 START = {"EXAI_WS_GLOBAL_MAX_INFLIGHT": "7", "EXAI_WS_RETRY_AFTER": "fixed:2"}
 

@@ -8,7 +8,7 @@ import pytest
 
 import exai
 import reports.write
-import simulator.engine
+import simulator.model.engine
 from scenarios.record import read_record
 from tests.simulator.small import YAML
 
@@ -155,7 +155,7 @@ class TestExitStatus:
         self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """A day of traffic is not simulated for a directory that cannot be made."""
-        monkeypatch.setattr(simulator.engine, "simulate", lambda *_, **__: pytest.fail("it ran"))
+        monkeypatch.setattr(simulator.model.engine, "simulate", lambda *_, **__: pytest.fail("it ran"))
         blocked = tmp_path / "file"
         blocked.write_text("")
         assert simulate(tiny, blocked / "runs") == exai.ExitCode.UNDECIDED

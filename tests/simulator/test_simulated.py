@@ -13,8 +13,8 @@ from scenarios.model import Scenario
 from scenarios.record import read_record
 from scenarios.run_directory import RunDirectory
 from scenarios.verdict import Verdict
-from simulator.engine import simulate
-from simulator.model_settings import model_settings
+from simulator.model.engine import simulate
+from simulator.model.settings import model_settings
 from simulator.simulated import UNSEEN, Simulated, judged, keep, without_unseen
 from tests.simulator.small import a_scenario
 

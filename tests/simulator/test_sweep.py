@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-import simulator.workers
+import simulator.replication.workers
 from reports.study import Bars, HeatMap, Lines, Study
 from reports.study_page import study_to_json
 from scenarios.checks.intervals import wilson
-from simulator.figures import FIGURES, Figures
-from simulator.replications import Task, figures_and_gaps, replicate
+from simulator.replication.metrics import FIGURES, Figures
+from simulator.replication.replications import Task, figures_and_gaps, replicate
 from simulator.result_table import with_interval
-from simulator.study_sweep import comparison, costs, headline, remark, study_of, to_csv
-from simulator.sweep import Row, Swept, run_sweep
-from simulator.sweep_values import Point, points, read_vary
+from simulator.sweep.study import comparison, costs, headline, remark, study_of, to_csv
+from simulator.sweep.sweep import Row, Swept, run_sweep
+from simulator.sweep.values import Point, points, read_vary
 from tests.simulator.small import a_scenario
 
 SEEDS = (3, 4, 5, 6)
@@ -86,7 +86,7 @@ class TestRun:
                 raise RuntimeError("the model broke")
             return figures_and_gaps(task)
 
-        monkeypatch.setattr(simulator.workers, "figures_and_gaps", broken)
+        monkeypatch.setattr(simulator.replication.workers, "figures_and_gaps", broken)
         result = swept(CAPS)
         assert [row.label for row in result.failed] == ["EXAI_WS_GLOBAL_MAX_INFLIGHT=1"]
         assert result.runs == len(SEEDS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import exai
-from simulator.figures import FIGURES
+from simulator.replication.metrics import FIGURES
 from tests.simulator.small import YAML
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,7 @@
 import pytest
 
 from reference_daemon.policy.errors import ConfigError, HarnessError
-from simulator.sweep_values import BadVaryError, Vary, points, read_vary
+from simulator.sweep.values import BadVaryError, Vary, points, read_vary
 from tests.simulator.small import a_scenario
 
 

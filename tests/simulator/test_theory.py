@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from simulator.theory import erlang_b, erlang_c, erlang_c_wait_s
+from simulator.model.queueing import erlang_b, erlang_c, erlang_c_wait_s
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,19 @@ from reference_daemon.checklist import read as read_checklist
 from reference_daemon.settings import read_settings
 from scenarios.model import Daemon, Scenario
 from scenarios.version import version
-from simulator import calibrate_scenario
-from simulator.figures import Figures
-from simulator.model_settings import model_settings
-from simulator.recommend import AIMS, better
-from simulator.recommend_env import env_text
-from simulator.search_space import Point, SeedSets, Space, UnknownConcurrencyError
-from simulator.tune import Tuning, tune
-from simulator.tune_gate import NotValidatedError, check_validation, expected_facts
-from simulator.tune_limits import read_limits
-from simulator.tune_order import Order
-from simulator.tune_search import Trial, for_sampler, pareto_front
-from simulator.tune_study import headline, study_of
-from simulator.validate_study import about_of
+from simulator.calibrate import scenario as calibrate_scenario
+from simulator.model.settings import model_settings
+from simulator.replication.metrics import Figures
+from simulator.tune.env_file import env_text
+from simulator.tune.gate import NotValidatedError, check_validation, expected_facts
+from simulator.tune.limits import read_limits
+from simulator.tune.order import Order
+from simulator.tune.rule import AIMS, better
+from simulator.tune.search import Trial, for_sampler, pareto_front
+from simulator.tune.space import Point, SeedSets, Space, UnknownConcurrencyError
+from simulator.tune.study import headline, study_of
+from simulator.tune.tune import Tuning, tune
+from simulator.validate.study import about_of
 
 BAD = {"EXAI_WS_GLOBAL_MAX_INFLIGHT": "1", "EXAI_WS_RETRY_AFTER": "fixed:1"}
 
@@ -195,7 +195,7 @@ class TestLimits:
         order = an_order(a_scenario(), start=BAD)
         fresh = SeedSets.of(order.seed, order.replications).proof
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("simulator.tune._holds", _OnlyThere(fresh))
+            patch.setattr("simulator.tune.tune._holds", _OnlyThere(fresh))
             tuning = tuned(order)
         assert tuning.found
         assert not tuning.feasible

@@ -10,7 +10,7 @@ import pytest
 import exai
 from reference_daemon.settings import read_settings
 from scenarios.load import load_scenario
-from simulator.tune_gate import expected_facts
+from simulator.tune.gate import expected_facts
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 60.0
@@ -127,7 +127,7 @@ def test_a_folder_that_takes_nothing_costs_no_work(
     folder: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is found out before the search, not behind it: exit 3."""
-    monkeypatch.setattr("simulator.tune.tune", None)  # a search would be a bug
+    monkeypatch.setattr("simulator.tune.tune.tune", None)  # a search would be a bug
     (folder / "file").touch()
     assert tune(folder, "--unvalidated", option, str(folder / "file" / "recommended.env")) == exai.ExitCode.UNDECIDED
     assert "cannot write" in capsys.readouterr().err

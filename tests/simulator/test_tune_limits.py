@@ -7,8 +7,8 @@ import pytest
 from reference_daemon.policy.config import PolicyConfig
 from scenarios.load import find_scenario, load_scenario
 from scenarios.model import Scenario
-from simulator.replications import Interval
-from simulator.tune_limits import Bound, LimitError, read_limits
+from simulator.replication.replications import Interval
+from simulator.tune.limits import Bound, LimitError, read_limits
 
 
 @pytest.fixture

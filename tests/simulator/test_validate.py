@@ -18,10 +18,10 @@ from scenarios.record import read_record
 from scenarios.run import FaultWindow, Run
 from scenarios.verdict import Verdict
 from scenarios.workload import Workload
-from simulator import validate
-from simulator.engine import simulate
-from simulator.validate import LEAST_CALLS, Clarity, Comparison, FigurePair, History, Limits, cdf
-from simulator.validate_conditions import (
+from simulator.model.engine import simulate
+from simulator.validate import comparison as validate
+from simulator.validate.comparison import LEAST_CALLS, Clarity, Comparison, FigurePair, History, Limits, cdf
+from simulator.validate.conditions import (
     LEAST_TO_TELL,
     MOST_WALL_S,
     Draws,
@@ -32,8 +32,8 @@ from simulator.validate_conditions import (
     machine_of,
     slower_by,
 )
-from simulator.validate_refusals import refused_in_drill, refused_in_model
-from simulator.validate_study import about_of, expectation, headline, study_of
+from simulator.validate.refusals import refused_in_drill, refused_in_model
+from simulator.validate.study import about_of, expectation, headline, study_of
 
 LIMITS = Limits(rate_points=2.0, latency_percent=5.0)
 

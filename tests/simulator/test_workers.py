@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from reference_daemon.policy.config import PolicyConfig
-from simulator.figures import Figures
 from simulator.findings.experiment import Conditions
-from simulator.replications import Task, replicate, run_task, tasks_of
-from simulator.workers import AHEAD, ReplicationError, WorkersError, run_tasks
+from simulator.replication.metrics import Figures
+from simulator.replication.replications import Task, replicate, run_task, tasks_of
+from simulator.replication.workers import AHEAD, ReplicationError, WorkersError, run_tasks
 from tests.simulator.small import a_scenario
 
 

@@ -1,0 +1,1 @@
+"""Settings compared over a list or a range."""

@@ -1,0 +1,1 @@
+"""The same calls in the model and on the real daemon."""
