@@ -32,6 +32,8 @@ def judge(scenario: Scenario, record: Record) -> Judgement:
     invariants = tuple(replace(result, meant=result.rule in meant) for result in judged)
     expectations = [_expectation(scenario, history, each, invariants) for each in scenario.expect]
     expectations = [_doubted(result, record.run.doubts) for result in expectations]
+    if record.run.stopped_by is not None:
+        expectations = [_unless_more(result, each) for each, result in zip(scenario.expect, expectations, strict=True)]
     schedule = _schedule_kept(record.run)
     if schedule is not None and schedule.verdict is not Verdict.HELD:
         pairs = zip(scenario.expect, expectations, strict=True)
@@ -129,6 +131,14 @@ def _excused(result: ExpectationResult) -> ExpectationResult:
         return result
     reason = f"{result.reason}; but the load driver stood still, too, which may be why"
     return replace(result, verdict=Verdict.UNDECIDED, reason=reason)
+
+
+def _unless_more(result: ExpectationResult, expectation: Expectation) -> ExpectationResult:
+    """Leave open what a run that was stopped had not reached: the rest of it could have brought it."""
+    least, value = expectation.min, result.value
+    if result.verdict is not Verdict.VIOLATED or least is None or value is None or value >= least:
+        return result
+    return replace(result, verdict=Verdict.UNDECIDED, reason=f"{result.reason}; but the run was stopped before its end")
 
 
 def _shown_broken(number: str, invariants: tuple[InvariantResult, ...]) -> ExpectationResult:

@@ -231,6 +231,15 @@ class TestAlways:
         """The expectation is left out."""
         assert named(judge(a_scenario(), record()), "schedule_kept") is None
 
+    def test_what_a_stopped_run_had_not_reached_is_open(self) -> None:
+        """Too few of something may still have come; too many of it stay too many."""
+        calls = [a_call()] * 4
+        for limits, verdict in (({"min": 5}, UNDECIDED), ({"max": 3}, VIOLATED)):
+            scenario = a_scenario(expect=[{"metric": "calls", **limits}])
+            missed = named(judge(scenario, record(calls=calls, stopped_by="interrupted")), "calls")
+            assert missed is not None
+            assert missed.verdict is verdict
+
     def test_a_run_that_was_stopped_is_undecided(self) -> None:
         """However well it went until then."""
         calls = [a_call()] * 20
