@@ -60,6 +60,7 @@ def drill(
     Daemon and providers take nothing from your environment and .env.
     """
     from chaos.drill import check
+    from chaos.reachable import check_reachable
     from chaos.stages import STAGES
     from scenarios.load import find_scenario, load_scenario
 
@@ -68,6 +69,8 @@ def drill(
     names = scenario or [name for name in STAGES.values() if name is not None]
     loaded = [load_scenario(find_scenario(name)) for name in names]
     whats = [check(each, env_file=env_file, target=target) for each in loaded]
+    if target is not None:
+        check_reachable(target)
     scale = 1.0 if real_time else time_scale
     token = token if target is not None else None
     results = []

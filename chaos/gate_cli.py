@@ -60,13 +60,14 @@ def gate(
 
     from chaos.drill import Options
     from chaos.gate import checked_stage, verdict_of
-    from chaos.stages import STAGES
+    from chaos.reachable import check_reachable
     from chaos.toxiproxy_server import ensure_server
     from scenarios.console import console_for
     from scenarios.run_directory import RunDirectory
 
-    wanted = set(stage or [Stage.ALL])
-    stages = [name for name in STAGES if Stage.ALL in wanted or Stage(name) in wanted]
+    stages = _stages(set(stage or [Stage.ALL]))
+    if target is not None:
+        check_reachable(target)
     say = console_for(stderr=True)
     server = ensure_server(lambda text: say.print(f"[dim]gate[/]  {text}"))
     options = Options(
@@ -94,6 +95,13 @@ def gate(
     if results and results[-1].conducted.interrupted:
         return INTERRUPTED
     return verdict_of(results, stages).exit_code
+
+
+def _stages(wanted: set[Stage]) -> list[str]:
+    """Return the stages that are wanted, in the order of the plan."""
+    from chaos.stages import STAGES
+
+    return [name for name in STAGES if Stage.ALL in wanted or Stage(name) in wanted]
 
 
 def _write(directory: RunDirectory, results: list[StageResult], stages: list[str]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class ExpertPhase:
         except ProviderLateError:
             facts.expert = Expert.TIMED_OUT
             facts.next_action = "judge the findings yourself, or send the last step again"
-            note = f"The expert did not answer within {budget_s:.0f} s. The findings so far:"
+            note = f"The expert did not answer within {budget_s:.3g} s. The findings so far:"
             return with_sources(_with_status("analysis_timeout", f"{note}\n\n{findings}"), pages)
         facts.expert = Expert.COMPLETED
         facts.answered(completion)

@@ -202,11 +202,12 @@ def test_a_daemon_that_dies_by_itself_ends_the_drill(start: Start) -> None:
 
 
 def test_a_daemon_that_is_not_there_is_an_environment_that_failed(start: Start) -> None:
-    """With a target where nobody listens the drill is undecided, and says so."""
+    """With a target where nobody listens the command ends with 3 and names the target; no run directory is made."""
     drill = start(SMALL, "--target", "ws://127.0.0.1:9")
-    status, out, _ = drill.wait()
+    status, _, err = drill.wait()
     assert status == 3
-    assert "steady state" in out
+    assert "nobody listens at ws://127.0.0.1:9" in err
+    assert not drill.runs.exists()
 
 
 def test_mistakes_are_told_before_anything_starts(start: Start) -> None:
