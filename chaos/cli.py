@@ -67,10 +67,9 @@ def drill(
     if real_time and time_scale is not None:
         raise typer.BadParameter("--real-time is --time-scale 1: give one of them")
     names = scenario or [name for name in STAGES.values() if name is not None]
-    loaded = [load_scenario(find_scenario(name)) for name in names]
+    loaded = [load_scenario(find_scenario(name), foreign=target is not None) for name in names]
     whats = [check(each, env_file=env_file, target=target) for each in loaded]
-    if target is not None:
-        check_reachable(target)
+    check_reachable(target)
     scale = 1.0 if real_time else time_scale
     token = token if target is not None else None
     results = []
@@ -148,7 +147,7 @@ def judge(
         record = read_record(run_dir)
     except NoRecordError as error:
         raise typer.BadParameter(str(error)) from error
-    judgement = judged(load_scenario(run_dir / "scenario.yaml"), record)
+    judgement = judged(load_scenario(run_dir / "scenario.yaml", foreign=True), record)
     if json:
         sys.stdout.write(to_json(summarize(record, judgement)).decode())
     else:

@@ -66,8 +66,7 @@ def gate(
     from scenarios.run_directory import RunDirectory
 
     stages = _stages(set(stage or [Stage.ALL]))
-    if target is not None:
-        check_reachable(target)
+    check_reachable(target)
     say = console_for(stderr=True)
     server = ensure_server(lambda text: say.print(f"[dim]gate[/]  {text}"))
     options = Options(

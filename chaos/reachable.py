@@ -33,12 +33,14 @@ class NobodyThereError(HarnessError):
         return f"nobody listens at {self.target}: {self.reason}"
 
 
-def check_reachable(target: str) -> None:
-    """Connect to a target, and close at once.
+def check_reachable(target: str | None) -> None:
+    """Connect to a target, and close at once; without one there is nothing to check.
 
     Raises:
         NobodyThereError: That is not possible.
     """
+    if target is None:
+        return
     address = urlsplit(target)
     try:
         socket.create_connection((address.hostname or "", address.port or _PORT), timeout=_PATIENCE_S).close()
