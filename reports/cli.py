@@ -55,7 +55,7 @@ def report(
     try:
         limits = limits_of(limit or [])
         record = read_record(run_dir)
-        scenario = load_scenario(run_dir / "scenario.yaml")
+        scenario = load_scenario(run_dir / "scenario.yaml", foreign=True)
         against = None if baseline is None else Against(read_record(baseline), limits)
     except (NoRecordError, ScenarioError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

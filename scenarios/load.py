@@ -11,6 +11,7 @@ from scenarios.explain import explain
 from scenarios.lines import Document, read_document
 from scenarios.mistakes import Mistake, ScenarioError, nearest
 from scenarios.model import Scenario
+from scenarios.outside import misspelt_tools, unknown_rules, wrong_settings
 from scenarios.references import dangling
 
 MAX_BYTES: Final = 1_000_000
@@ -20,8 +21,13 @@ _SHIPPED: Final = Path(__file__).with_name("shipped")
 _NUMBER: Final = re.compile(r"\d+-")
 
 
-def load_scenario(path: Path) -> Scenario:
+def load_scenario(path: Path, *, foreign: bool = False) -> Scenario:
     """Read a scenario.
+
+    Args:
+        path: Its file.
+        foreign: Whether the daemon is, or may have been, another than ours as it is today: settings and tools may be
+            that one's own.
 
     Raises:
         ScenarioError: The file cannot be read or is no valid scenario; it holds every mistake.
@@ -29,7 +35,9 @@ def load_scenario(path: Path) -> Scenario:
     document = read_document(_text(path), str(path))
     if not isinstance(document.data, dict):
         raise ScenarioError([document.mistake((), "must be a mapping with name, title, providers, load and expect")])
-    mistakes = [*document.repeated, *dangling(document)]
+    mistakes = [*document.repeated, *dangling(document), *unknown_rules(document)]
+    if not foreign:
+        mistakes += [*misspelt_tools(document), *wrong_settings(document)]
     try:
         scenario = Scenario.model_validate(document.data)
     except ValidationError as error:

@@ -8,8 +8,9 @@ from scenarios.checks.blind import limited
 from scenarios.checks.context import History
 from scenarios.checks.expectations import judge_metric
 from scenarios.checks.probes import with_probes
-from scenarios.checks.registry import NUMBERS, Finding, Rule, load_rules
+from scenarios.checks.registry import Finding, Rule, load_rules
 from scenarios.model import Expectation, Scenario
+from scenarios.numbers import NUMBERS
 from scenarios.record import Record
 from scenarios.run import FaultWindow, Run
 from scenarios.verdict import ExpectationResult, InvariantResult, Judgement, Verdict, worst

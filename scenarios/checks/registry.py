@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scenarios.checks.context import History
+from scenarios.numbers import NUMBERS
 from scenarios.verdict import Violation
 
 
@@ -47,9 +48,6 @@ class Rule:
     title: str
     check: Check
 
-
-NUMBERS: Final = tuple(f"INV-{number:02}" for number in range(1, 47))
-"""All rules, also those that no check is written for."""
 
 RULES: Final[dict[str, Rule]] = {}
 """The rules in the order of their numbers; complete once `load_rules` has run."""

@@ -61,7 +61,7 @@ def calibrate(
         directory.discard()
         raise
     text = to_text(scenario_of(calibration, name=name, seed=seed, replay=replay), calibration)
-    load_scenario(directory.write("scenario.yaml", text.encode()))  # by the rules of every scenario file
+    load_scenario(directory.write("scenario.yaml", text.encode()), foreign=True)  # by the rules of every scenario file
     write_whole(output, text.encode())
     settings = {"seed": str(seed), "expert timeout": f"{expert_timeout:g} s", "exai-harness": version()}
     sources = [recording.source for recording in recordings]

@@ -34,7 +34,7 @@ description: |
   and a link that drops.
 seed: 7
 time_scale: 0.05
-settings: {EXAI_WS_GLOBAL_MAX_INFLIGHT: 16, EXAI_WS_HOST: "1e3", EXAI_FLAG: true, EXAI_SHARE: 0.5}
+settings: {EXAI_WS_GLOBAL_MAX_INFLIGHT: 16, EXAI_WS_HOST: "1e3", EXAI_LONG_RUN: true, EXAI_WS_RETRY_AFTER_QUANTILE: 0.5}
 daemon: {defect: heartbeat-cancels-call}
 retry: {max_attempts: 5}
 providers:
@@ -114,6 +114,7 @@ EXPLAINED = f"""\
 2: titel: unknown key (did you mean "title"?)
 3: seed: must be a whole number
 4: time_scale: must be at most 1
+5: settings.EXAI_A: no such setting
 5: settings.EXAI_A: must be text, a number or true or false
 8: providers.GLM.latency.lognormal.medan: unknown; lognormal takes median, sigma (did you mean "median"?)
 10: providers.GLM.tool_latency.analyze: latency must be one of {_DISTRIBUTIONS} (did you mean "lognormal"?)
@@ -206,10 +207,10 @@ class TestGoodFiles:
         assert settings == {
             "EXAI_WS_GLOBAL_MAX_INFLIGHT": 16,
             "EXAI_WS_HOST": "1e3",
-            "EXAI_FLAG": True,
-            "EXAI_SHARE": 0.5,
+            "EXAI_LONG_RUN": True,
+            "EXAI_WS_RETRY_AFTER_QUANTILE": 0.5,
         }
-        assert settings["EXAI_FLAG"] is True
+        assert settings["EXAI_LONG_RUN"] is True
 
     def test_anchors_and_merged_mappings(self, file: Path) -> None:
         """Parts can be named once and used again, with own keys on top."""

@@ -8,8 +8,9 @@ import pytest
 from scenarios.checks import judge as module
 from scenarios.checks.context import History
 from scenarios.checks.judge import judge, judge_rules
-from scenarios.checks.registry import NUMBERS, RULES, Finding, Rule, load_rules, rule
+from scenarios.checks.registry import RULES, Finding, Rule, load_rules, rule
 from scenarios.history import Body
+from scenarios.numbers import NUMBERS
 from scenarios.run import FaultProof, FaultWindow
 from scenarios.verdict import ExpectationResult, InvariantResult, Judgement, Verdict, Violation
 from tests.scenarios.checks.histories import (
