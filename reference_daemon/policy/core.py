@@ -313,10 +313,10 @@ class Policy:
             return Deliver(done.call_id)
         return NoAttach.GONE if self._keys.executed(event.key) else NoAttach.UNKNOWN
 
-    def _follow(self, event: AttachAsked, owner: Call) -> Follow | Deliver | Refuse:
+    def _follow(self, event: AttachAsked, owner: Call) -> Attachment:
         """Let a request wait for the answer of the call that holds its key."""
-        if owner.answered:
-            return Deliver(owner.arrived.call_id)
+        if owner.answered:  # a fenced owner's answer is not for its key: who took the key over has gone
+            return NoAttach.GONE if owner.state is _FENCED else Deliver(owner.arrived.call_id)
         if self._requests.count(event.session_id) >= self._most_requests:
             least_s = self._config.advice.least_s
             return refusals.too_many_requests(_NO_CALL, limit=self._most_requests, retry_after_s=least_s)

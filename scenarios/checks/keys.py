@@ -197,7 +197,7 @@ def _known_before(history: History, request: Request, requests: list[Request], t
     """Return an admitted request that made the key stand for other work before `request` was sent."""
     answered_at = request.first.at if request.first is not None else request.sent.at
     for other in requests:
-        admitted = other.ack is not None and other.ack.at <= request.sent.at
+        admitted = other.ack is not None and other.ack.at < request.sent.at  # at one moment, nobody knows who was first
         # A call that was cut may have lost its key to another, which may have let it go.
         holds = not other.cut or (other.terminal is not None and answered_at < other.terminal.at)
         differs = other.sent.fingerprint != request.sent.fingerprint and same_boot(history, other, request)

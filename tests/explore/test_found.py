@@ -28,7 +28,27 @@ def test_a_connection_that_is_lost_as_it_opens_is_not_pinged() -> None:
     assert examine(Plan(31, Setup(delay_s=0.06), steps)) == []
 
 
+def test_an_owner_whose_key_was_taken_over_is_gone_for_who_attaches() -> None:
+    """When who took the key over has given up, an attach is told that it is gone: SUPERSEDED is no replay."""
+    steps = (
+        Call(at=27.42, n=0, client="ben", work=1000, key=0, takes_s=8.0, ending="stubborn"),
+        Call(at=30.72, n=2, client="ben", work=1000, key=0, timeout_s=3.0),
+        Attach(at=34.0033, client="raw", request=12, key=0),
+    )
+    setup = Setup(total=2, call_s=12.0, inflight_ttl_s=3.0, advice="fixed:2", delay_s=0.004)
+    assert examine(Plan(7104, setup, steps)) == []
+
+
 INNOCENT = {
+    "INV-14: of two calls at one moment nobody knows which the daemon saw first": Plan(
+        4968,
+        Setup(session=1),
+        (
+            Call(at=0.0, n=8, client="ben"),
+            Call(at=1.0, n=1, client="ben", key=1),
+            Call(at=1.0, n=9, client="anna", work=1010, key=1),
+        ),
+    ),
     "INV-24: a daemon that was killed holds nothing, though its log ends with a call in flight": Plan(
         1,
         Setup(),

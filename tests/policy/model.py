@@ -345,7 +345,7 @@ class Model:
         if owner is not None and not owner.answer:
             return self.follow(event, owner)
         if owner is not None:
-            return Deliver(owner.arrived.call_id)
+            return NoAttach.GONE if owner.answer == "superseded" else Deliver(owner.arrived.call_id)
         if kept is not None:
             return Deliver(kept.call.arrived.call_id)
         known = event.key in self.executed or any(kept.call.arrived.key == event.key for kept in self.kept)

@@ -56,6 +56,13 @@ class TestWhatIsAttachedTo:
         policy.deadline_passed(DeadlinePassed(A), now=5.0)
         assert attach(policy, now=6.0) == Deliver(A)
 
+    def test_an_owner_whose_key_was_taken_over_is_gone(self, policy: Policy) -> None:
+        """When who took the key over has given up, nobody keeps the owner's answer: it was executed, and no more."""
+        policy.arrive(a_call(A, key="k"), now=0.0)
+        policy.arrive(a_call(B, key="k", timeout_s=3.0), now=10.0)
+        policy.deadline_passed(DeadlinePassed(B), now=13.0)
+        assert attach(policy, now=14.0) is NoAttach.GONE
+
     def test_a_kept_result_is_delivered_until_exactly_the_ttl(self, policy: Policy) -> None:
         """Then it is known that the call ran, and no more."""
         policy.arrive(a_call(A, key="k"), now=0.0)
