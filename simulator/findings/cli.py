@@ -18,7 +18,7 @@ def register(umbrella: typer.Typer) -> None:
 
 
 def findings(
-    name: Annotated[str | None, typer.Argument(help="Which one; none: list them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Which one, by name or number; none: list them.")] = None,
     replications: Annotated[
         int | None,
         typer.Option(
@@ -52,6 +52,7 @@ def findings(
         for finding in FINDINGS.values():
             print(f"{finding.number}  {finding.name:<14} {finding.claim}")
         return 0
+    name = {str(finding.number): finding.name for finding in FINDINGS.values()}.get(name, name)
     if name not in FINDINGS:
         raise typer.BadParameter(f"there is no finding {name}; there are {', '.join(FINDINGS)}")
     given = {"--replications": replications, "--seed": seed, "--workers": workers}

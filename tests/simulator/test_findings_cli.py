@@ -50,6 +50,12 @@ def test_a_drilled_finding_takes_no_option_that_would_do_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_number_names_a_finding_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the list shows it: 2 is the finding about duplicates, which drills and takes no seed."""
+    assert exai.main(["findings", "2", "--seed", "3", "--runs-dir", str(tmp_path / "runs")]) == exai.ExitCode.USAGE
+    assert "duplicates drills the real daemon" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_unknown_finding_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2, and the message names those that there are."""
     assert exai.main(["findings", "nonsense"]) == exai.ExitCode.USAGE
