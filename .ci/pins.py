@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from pathlib import Path
 
@@ -85,8 +86,6 @@ class _Compiler:
 
 
 def _build_requirements() -> list[str]:
-    import tomllib  # noqa: PLC0415 (only this script needs it, and Python 3.11 has it)
-
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
     return [str(requirement) for requirement in requires]
 

@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_daemon import HERE, ServerProcess  # type: ignore[import-not-found] # scripts of one folder
-from bench_limits_processes import (  # type: ignore[import-not-found] # the same
+from bench_daemon import HERE, ServerProcess
+from bench_limits_processes import (
     LoadProcess,
     raise_descriptors,
     resident_bytes,

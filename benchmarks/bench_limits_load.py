@@ -15,8 +15,8 @@ import time
 from typing import NamedTuple
 
 import msgspec
-from bench_limits_processes import raise_descriptors  # type: ignore[import-not-found] # scripts of one folder
-from load import Answer  # type: ignore[import-not-found] # the same
+from bench_limits_processes import raise_descriptors
+from load import Answer
 from websockets.asyncio.client import ClientConnection, connect
 
 from reference_daemon import wire

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench_daemon import HERE, ServerProcess  # type: ignore[import-not-found] # scripts of one folder
+from bench_daemon import HERE, ServerProcess
 
 
 def raise_descriptors() -> int:

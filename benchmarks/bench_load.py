@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
-from bench_daemon import HERE, ServerProcess  # type: ignore[import-not-found] # scripts of one folder
+from bench_daemon import HERE, ServerProcess
 from websockets.asyncio.client import connect
 
 from chaos.load import LoadDriver

@@ -18,6 +18,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
 
+from chaos.daemon_process import DaemonReady
+from chaos.processes import Children, Command
 from reference_daemon.client import DaemonClient
 from reference_daemon.clock import Clock
 
@@ -27,17 +29,33 @@ IN_FLIGHT = (1, 32)
 Call = Callable[[], Awaitable[None]]
 
 
-async def start(stack: AsyncExitStack, folder: Path, port: int, *arguments: str) -> asyncio.subprocess.Process:
-    """Start a command of ours; it is killed at the end of `stack`."""
+def environment(folder: Path, port: int) -> dict[str, str]:
+    """Return the environment of our processes."""
     caps = {"EXAI_WS_GLOBAL_MAX_INFLIGHT": "1000", "EXAI_WS_SESSION_MAX_INFLIGHT": "1000"}
     own = {"PYTHONPATH": str(ROOT), "EXAI_WS_PORT": str(port), "EXAI_LOG_DIR": str(folder), "EXAI_WS_AUTOSTART": "no"}
+    return {**os.environ, **caps, **own}
+
+
+async def start_daemon(stack: AsyncExitStack, folder: Path) -> int:
+    """Start a daemon and return its port; it ends with `stack`."""
+    children = await stack.enter_async_context(Children(say=print))
+    ready = folder / "ready.json"
+    command = (sys.executable, "-m", "exai", "daemon", f"--ready-file={ready}")
+    daemon = await children.start(
+        Command(name="daemon", arguments=command, environment=environment(folder, 0), log=folder / "daemon.log")
+    )
+    return (await daemon.ready(ready, DaemonReady)).port
+
+
+async def start_shim(stack: AsyncExitStack, folder: Path, port: int) -> asyncio.subprocess.Process:
+    """Start a shim with pipes; it is killed at the end of `stack`."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "exai", *arguments),
+        *(sys.executable, "-m", "exai", "shim"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         cwd=folder,
-        env={**os.environ, **caps, **own},
+        env=environment(folder, port),
         limit=2**20,
     )
 
@@ -113,12 +131,8 @@ async def run(calls: int, rounds: int) -> None:
     """Run the benchmark."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ready = folder / "ready.json"
-        await start(stack, folder, 0, "daemon", f"--ready-file={ready}")
-        while not ready.exists():  # noqa: ASYNC110 - another process writes it
-            await asyncio.sleep(0.02)
-        port = json.loads(ready.read_text())["port"]
-        shim = Shim(await start(stack, folder, port, "shim"))
+        port = await start_daemon(stack, folder)
+        shim = Shim(await start_shim(stack, folder, port))
         info = {"name": "bench", "version": "1"}
         await shim.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=info)
         shim.send(method="notifications/initialized")

@@ -260,7 +260,7 @@ def main() -> None:
     try:
         ciw = against("Ciw, no retries", in_ciw, model(advice=shipped, attempts=1))
     except ImportError:
-        print("Ciw is not installed (it is in the extra dev): left out")
+        print("Ciw is not installed (it is in the extra bench): left out")
         ciw = None
     print_bar("than idiomatic SimPy", ratio, IDIOMATIC_BAR, IDIOMATIC_AIM)
     if ciw is not None:

@@ -33,11 +33,11 @@ class Nothing:
         """Return the arguments."""
         return arguments
 
-    def plan(self, arguments: Mapping[str, Any]) -> CallPlan:  # noqa: ARG002 - a tool's signature
+    def plan(self, arguments: Mapping[str, Any]) -> CallPlan:
         """Say that nothing is needed."""
         return self._plan
 
-    async def run(self, arguments: Mapping[str, Any], context: CallContext) -> Sequence[str]:  # noqa: ARG002 - as above
+    async def run(self, arguments: Mapping[str, Any], context: CallContext) -> Sequence[str]:
         """Answer."""
         return self._outputs
 
@@ -48,7 +48,7 @@ class Hold(Nothing):
     name = "hold"
     description = "Waits."
 
-    async def run(self, arguments: Mapping[str, Any], context: CallContext) -> Sequence[str]:  # noqa: ARG002 - as above
+    async def run(self, arguments: Mapping[str, Any], context: CallContext) -> Sequence[str]:
         """Wait for ever."""
         await asyncio.get_running_loop().create_future()
         return self._outputs
