@@ -35,6 +35,23 @@ def _as_it_was() -> Iterator[None]:
     gc.collect()
 
 
+def test_thousands_of_new_objects_are_not_looked_at() -> None:
+    """What is in flight starts no look, and what was loaded before is out of every look."""
+    looks: list[str] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        looks.append(phase)
+
+    look_rarely()
+    assert gc.get_freeze_count() > 10_000  # the interpreter and its modules alone are more
+    gc.callbacks.append(note)
+    try:
+        held = [[number] for number in range(5_000)]
+    finally:
+        gc.callbacks.remove(note)
+    assert (len(held), looks) == (5_000, [])
+
+
 def test_what_lived_long_before_it_ended_is_found_too() -> None:
     """Knots that were alive during several looks, and then ended, do not add up over many rounds."""
     look_rarely()

@@ -11,6 +11,11 @@ def test_a_target_that_listens_is_taken() -> None:
     """A connection is all that is asked for."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_reachable(f"ws://127.0.0.1:{server.getsockname()[1]}")
+        server.setblocking(False)
+        connection, _ = server.accept()  # raises where nobody asked
+        with connection:
+            connection.settimeout(60.0)
+            assert connection.recv(1) == b""
 
 
 def test_where_nobody_listens_the_target_is_named() -> None:

@@ -1,5 +1,6 @@
 """The settings of a drill's daemon."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,6 @@ def test_the_users_environment_has_no_part(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("EXAI_WS_CALL_TIMEOUT", "7")
     scenario = a_scenario()
     assert timeouts_of(checked(scenario, {}))["call timeout"] == 180.0
-    import os
-
     assert os.environ["EXAI_WS_CALL_TIMEOUT"] == "7"
 
 

@@ -1,6 +1,8 @@
 """The client's end of a real connection: frames of every shape and size come whole, once, and in their order."""
 
 import asyncio
+import os
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -8,7 +10,7 @@ import msgspec
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from reference_daemon import wire
+from reference_daemon import link, wire
 from reference_daemon.channel import ConnectionLostError, open_channel
 from reference_daemon.client import CallOutcome, DaemonClient
 from reference_daemon.clock import Clock
@@ -159,8 +161,23 @@ async def test_a_binary_frame_is_read_like_a_text() -> None:
         assert (await client.call("chat", {}, timeout_s=60.0)).ok
 
 
-async def test_more_calls_than_masks_are_drawn_at_once() -> None:
+async def test_more_calls_than_masks_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are masked with bytes of the system's, which are drawn anew when they are used up."""
+    masks, used = list[bytes](), list[bytes]()
+
+    def token_bytes(size: int) -> bytes:
+        drawn = os.urandom(size)
+        if size > 100:  # those of a handshake are 16 bytes
+            masks.extend(drawn[at : at + 4] for at in range(0, size, 4))
+        return drawn
+
+    def apply_mask(frame: bytes, mask: bytes) -> bytes:
+        used.append(mask)
+        return real_apply_mask(frame, mask)
+
+    real_apply_mask: Callable[[bytes, bytes], bytes] = vars(link)["apply_mask"]
+    monkeypatch.setattr(secrets, "token_bytes", token_bytes)
+    monkeypatch.setattr(link, "apply_mask", apply_mask)
 
     async def script(connection: ServerConnection) -> None:
         async for _ in connection:
@@ -169,6 +186,8 @@ async def test_more_calls_than_masks_are_drawn_at_once() -> None:
     async with a_client_of(script) as client:
         for _ in range(200):
             assert await client.health() == {}
+    assert len(used) >= 200
+    assert used == masks[: len(used)]  # each in its turn, and none twice
 
 
 async def test_request_ids_are_of_one_request_only() -> None:

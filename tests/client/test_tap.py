@@ -129,12 +129,15 @@ class TestDrop:
         assert daemon.sent(wire.Cancel) == []
         assert tap.told[-1] == ("closed", 1)
 
-    async def test_without_a_connection_is_nothing(self, tapped: DaemonClient) -> None:
+    async def test_without_a_connection_is_nothing(
+        self, tapped: DaemonClient, daemon: ScriptedDaemon, tap: ListTap
+    ) -> None:
         """There is nothing to drop, to pause, or to go on with."""
         tapped.pause_reading()
         tapped.resume_reading()
         tapped.drop()
         await tapped.close()
+        assert (daemon.connects, tap.told) == ([], [])
 
 
 async def test_pause_stops_the_reading_of_the_open_connection(

@@ -33,6 +33,8 @@ FOUND_WITHIN = {
     "late-result-after-timeout": 2,
     "wall-clock-deadlines": 40,
     "ack-comes-late": 1,
+    "disconnect-cancels": 41,
+    "successor-does-not-wait": 148,
     "drain-drops-calls": 10,
     "drain-waits-for-ever": 1,
     "cancel-leaves-work": 4,
@@ -79,6 +81,23 @@ OUT_OF_SIGHT = {
 """Defects that no history in memory shows, and why."""
 
 
+NOT_SHOWN = {
+    "client-gives-up-early": "no rule is broken: an expectation of a scenario is missed",
+    "fixed-retry-after": "the same",
+    "elapsed-stands-still": "its seeds take too long: 300 did not end within a minute",
+    "trace-dropped": "300 seeds did not break its rule; a question of the gate does, as for those below",
+    "retries-without-time": "the same",
+    "boot-ignored": "the same",
+    "progress-after-response": "the same",
+    "ack-grants-more": "the same",
+    "result-lost-with-connection": "the same",
+    "takes-nonsense": "the same",
+    "anybody-cancels": "the same",
+    "failure-ends-connection": "the same",
+}
+"""Defects that a history in memory could show, and that the seeds do not, and why."""
+
+
 @pytest.mark.slow  # some defects need dozens of runs
 @pytest.mark.parametrize("name", FOUND_WITHIN)
 def test_a_defect_is_found_by_its_rule(name: str) -> None:
@@ -92,6 +111,9 @@ def test_those_of_virtual_time_are_found() -> None:
     assert {name for name, defect in DEFECTS.items() if defect.judged_by == "virtual time"} <= set(FOUND_WITHIN)
 
 
-def test_what_is_out_of_sight_is_named() -> None:
-    """Each defect that is left out exists, and has its reason."""
-    assert set(OUT_OF_SIGHT) <= set(DEFECTS)
+def test_every_defect_is_found_or_has_a_reason() -> None:
+    """Each defect stands in one list: found, out of sight, or not shown; whoever adds one has to say which."""
+    lists = (FOUND_WITHIN, OUT_OF_SIGHT, NOT_SHOWN)
+    assert sorted(name for each in lists for name in each) == sorted(DEFECTS)
+    assert all(OUT_OF_SIGHT.values())
+    assert all(NOT_SHOWN.values())

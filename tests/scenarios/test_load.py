@@ -1,30 +1,14 @@
 """Scenarios from files: what a good one may hold, and how a bad one is explained."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import scenarios.load
 from reference_daemon.policy.errors import HarnessError
-from scenarios.lines import read_document
-from scenarios.load import MAX_BYTES, Mistake, ScenarioError, find_scenario, load_scenario, shipped, to_yaml
+from scenarios.load import Mistake, ScenarioError, load_scenario, shipped, to_yaml
 from scenarios.model import Scenario
-
-GOOD = """\
-name: tiny
-title: One call
-providers:
-  GLM: {latency: {constant: {value: 45}}}
-load:
-  - phase: only
-    duration: 300
-    arrivals: {burst: {size: 1}}
-    mix: {analyze: 1}
-expect:
-  - {invariants: all}
-"""
+from tests.scenarios.files import GOOD, loaded, mistakes_of
 
 FULL = """\
 name: slow-provider
@@ -158,27 +142,6 @@ EXPLAINED = f"""\
 """
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Return the place of a scenario file."""
-    return tmp_path / "mine.yaml"
-
-
-def mistakes_of(file: Path, text: str | bytes) -> list[str]:
-    """Return the mistakes of a file with this text, without its name."""
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ScenarioError) as caught:
-        load_scenario(file)
-    assert str(caught.value) == "\n".join(map(str, caught.value.mistakes))
-    return [str(mistake).removeprefix(str(file)).lstrip(":").strip() for mistake in caught.value.mistakes]
-
-
-def loaded(file: Path, text: str) -> Scenario:
-    """Return the scenario in a file with this text."""
-    file.write_text(text, encoding="utf-8")
-    return load_scenario(file)
-
-
 class TestGoodFiles:
     def test_smallest(self, file: Path) -> None:
         """Providers, load, expectations, a name and a title suffice; the rest has defaults."""
@@ -224,8 +187,9 @@ class TestGoodFiles:
 
     def test_every_shipped_scenario_is_good(self) -> None:
         """What is shipped loads."""
-        for path in shipped().values():
-            load_scenario(path)
+        assert shipped()
+        for name, path in shipped().items():
+            assert name.endswith(load_scenario(path).name)
 
 
 class TestMistakes:
@@ -319,151 +283,17 @@ class TestMistakes:
             '11: expect[0].during: no such fault; there is cut, sigterm (did you mean "cut"?)'
         ]
 
-    @pytest.mark.parametrize("fault", ["signal: SIGTERM, for: 1", "provider: {name: GML, mode: hang}, for: 1"])
-    def test_provider_that_is_not_there(self, file: Path, fault: str) -> None:
+    def test_provider_that_is_not_there(self, file: Path) -> None:
         """A fault of a provider that the scenario lacks is one mistake, at its place."""
-        text = GOOD + f"faults: [{{at: 1, {fault}}}]\n"
-        if "GML" in fault:
-            assert mistakes_of(file, text) == [
-                '12: faults[0].provider.name: no such provider; there is GLM (did you mean "GLM"?)'
-            ]
-        else:
-            assert loaded(file, text).faults
+        text = GOOD + "faults: [{at: 1, provider: {name: GML, mode: hang}, for: 1}]\n"
+        assert mistakes_of(file, text) == [
+            '12: faults[0].provider.name: no such provider; there is GLM (did you mean "GLM"?)'
+        ]
 
-
-class TestFiles:
-    def test_missing(self, file: Path) -> None:
-        """A file that is not there has no lines."""
-        with pytest.raises(ScenarioError) as caught:
-            load_scenario(file)
-        assert str(caught.value) == f"{file}: no such file"
-
-    def test_unreadable(self, tmp_path: Path) -> None:
-        """What the system says about a file is repeated."""
-        with pytest.raises(ScenarioError, match="cannot be read: Is a directory"):
-            load_scenario(tmp_path)
-
-    def test_largest(self, file: Path) -> None:
-        """A file may have exactly as many bytes as are allowed."""
-        assert loaded(file, GOOD + "#" * (MAX_BYTES - len(GOOD) - 1) + "\n").name == "tiny"
-
-    def test_too_large(self, file: Path) -> None:
-        """One byte more is too large; nothing of the file is looked at."""
-        assert mistakes_of(file, "[" * (MAX_BYTES + 1)) == ["larger than 1,000,000 bytes"]
-
-    @pytest.mark.parametrize("text", ["", "\n\n", "# nothing but a comment\n", "---\n..."])
-    def test_empty(self, file: Path, text: str) -> None:
-        """A file without a value is empty, or no mapping."""
-        assert mistakes_of(file, text)[0].split(": ")[1] in {"the file is empty", NO_MAPPING}
-
-    @pytest.mark.parametrize("text", ["- a\n- b\n", "just text", "7", "null"])
-    def test_no_mapping(self, file: Path, text: str) -> None:
-        """At the top stands a mapping."""
-        assert mistakes_of(file, text) == [f"1: {NO_MAPPING}"]
-
-    @pytest.mark.parametrize(
-        ("text", "line"),
-        [
-            (b"name: a\nload: [1, 2\n", 3),
-            (b"name: a\n  title: b\n", 2),
-            (b"name: a\ntitle: 'b\n", 3),
-            (b"name: a\n---\nname: b\n", 2),
-            (b"name: a\nseed: *seed\n", 2),
-            (b"name: a\ntitle: !!python/name:os.system x\n", 2),
-            (b"name: a\n? [b]\n: c\n", 2),
-            (b"name: a\nseed: 0b_\n", 2),
-            (b"name: a\ntitle: \x07\n", 2),
-        ],
-    )
-    def test_no_yaml(self, file: Path, text: bytes, line: int) -> None:
-        """A syntax error has its line; nothing else can be said about the file."""
-        (found,) = mistakes_of(file, text)
-        assert found.startswith(f"{line}: no valid YAML: ")
-
-    def test_not_in_utf8(self, file: Path) -> None:
-        """A file is text in UTF-8."""
-        assert mistakes_of(file, b"name: a\ntitle: \xe4\n") == ["2: not in UTF-8"]
-
-    def test_nested_too_deeply(self, file: Path) -> None:
-        """No depth of nesting ends in a crash."""
-        assert mistakes_of(file, "[" * 100_000) == ["1: nested too deeply"]
-
-    def test_aliases_that_multiply(self, file: Path) -> None:
-        """A few lines that stand for a thousand million values are refused before they are written out."""
-        levels = [f"k{level}: &k{level} [{', '.join([f'*k{level - 1}'] * 10)}]" for level in range(1, 10)]
-        found = mistakes_of(file, "\n".join(["k0: &k0 [1]", *levels]))
-        assert found == ["1: aliases blow the file up to more than 1,000,000 values"]
-
-    def test_alias_inside_of_itself(self, file: Path) -> None:
-        """A value that holds itself has no end."""
-        assert mistakes_of(file, "name: a\nload: &load [*load]\n") == ["2: an alias stands inside of what it refers to"]
-
-    def test_key_given_twice_in_two_lists(self, file: Path) -> None:
-        """Keys are compared within one mapping only, and a merged mapping may be overridden."""
-        text = textwrap.dedent("""\
-            name: a
-            load: [{phase: a}, {phase: a}]
-            retry: &retry {first: 1}
-            again: {<<: *retry, first: 2}
-            """)
-        assert not any("given twice" in found for found in mistakes_of(file, text))
-
-
-class TestPlaces:
-    def test_innermost_part_that_is_there(self) -> None:
-        """The line of a place that is not there is that of the part around it."""
-        document = read_document("a: 1\nb:\n  - c: 2\n", "mine.yaml")
-        assert document.line(("b", 0, "c")) == 3
-        assert document.line(("b", 7)) == 2
-        assert document.line(("a", 0)) == 1
-        assert document.line(("z",)) == 1
-
-    def test_empty_values_are_there(self) -> None:
-        """A key without a value is there; an index past the end is not."""
-        document = read_document("a:\nb: [~]\n", "mine.yaml")
-        assert document.holds(())
-        assert document.holds(("a",))
-        assert document.holds(("b", 0))
-        assert not document.holds(("b", 1))
-        assert not document.holds(("a", 0))
-
-
-NO_MAPPING = "must be a mapping with name, title, providers, load and expect"
-
-
-class TestFinding:
-    @pytest.fixture(autouse=True)
-    def _shipped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ship two scenarios."""
-        for name in ("04-chaos", "soak"):
-            (tmp_path / f"{name}.yaml").write_text(GOOD, encoding="utf-8")
-        monkeypatch.setattr(scenarios.load, "_SHIPPED", tmp_path)
-
-    def test_names_in_order(self, tmp_path: Path) -> None:
-        """A shipped scenario has its file's name."""
-        assert shipped() == {"04-chaos": tmp_path / "04-chaos.yaml", "soak": tmp_path / "soak.yaml"}
-
-    @pytest.mark.parametrize("name", ["04-chaos", "chaos"])
-    def test_name_with_or_without_its_number(self, tmp_path: Path, name: str) -> None:
-        """The number in front only sorts; a folder of the same name in the current one does not matter."""
-        assert find_scenario(name) == tmp_path / "04-chaos.yaml"
-
-    def test_path(self, tmp_path: Path) -> None:
-        """Anything else is the path of a file."""
-        assert find_scenario(str(tmp_path / "soak.yaml")) == tmp_path / "soak.yaml"
-
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [
-            ("caos", 'caos: no such file, and no shipped scenario of this name (did you mean "chaos"?)'),
-            ("zzz", "zzz: no such file, and no shipped scenario of this name; shipped: 04-chaos, soak"),
-        ],
-    )
-    def test_neither(self, name: str, message: str) -> None:
-        """What is neither a file nor a name gets the nearest name, or all of them."""
-        with pytest.raises(ScenarioError) as caught:
-            find_scenario(name)
-        assert str(caught.value) == message
+    def test_fault_of_no_provider(self, file: Path) -> None:
+        """A signal needs no provider, and is no mistake."""
+        (fault,) = loaded(file, GOOD + "faults: [{at: 1, signal: SIGTERM, for: 1}]\n").faults
+        assert fault.signal == "SIGTERM"
 
 
 def test_a_scenario_made_by_hand_can_be_written(file: Path) -> None:

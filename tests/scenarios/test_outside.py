@@ -160,6 +160,7 @@ class TestFaultsAfterTheEnd:
     def test_no_end(self, file: Path, old: str, new: str) -> None:
         """Where the end cannot be read, nothing is said about it."""
         found = mistakes_of(file, SCENARIO.replace("at: 20", "at: 5000").replace(old, new))
+        assert found
         assert not any("begin" in mistake for mistake in found)
 
 

@@ -26,8 +26,9 @@ class TestWhatAnEditorGets:
 
     def test_unknown_keys_are_refused(self) -> None:
         """No part of a scenario takes a key that it does not know."""
-        parts = [schema(), *schema()["$defs"].values()]
-        assert all(part["additionalProperties"] is False for part in parts if "properties" in part)
+        parts = [part for part in (schema(), *schema()["$defs"].values()) if "properties" in part]
+        assert {"Scenario", "Fault", "Poisson"} <= {part["title"] for part in parts}
+        assert all(part["additionalProperties"] is False for part in parts)
 
     def test_keys_are_described(self) -> None:
         """The model's docstrings are the descriptions."""

@@ -84,6 +84,7 @@ class TestArrivals:
         """Arrivals come in order, from the phase's start to before its end."""
         times = moments(start=50, arrivals={"poisson": {"rate": 10}})
         assert times == sorted(times)
+        assert times
         assert all(50 <= moment < 150 for moment in times)
 
     def test_poisson_has_its_rate_and_its_spread(self) -> None:
@@ -247,7 +248,9 @@ class TestKeys:
 
     def test_draws(self) -> None:
         """A draw is a number from [0, 1)."""
-        assert all(0 <= call.draw < 1 for call in calls_of(a_phase(arrivals=TWENTY)))
+        draws = {call.draw for call in calls_of(a_phase(arrivals=TWENTY))}
+        assert len(draws) == 20
+        assert all(0 <= draw < 1 for draw in draws)
 
 
 class TestClosedUsers:

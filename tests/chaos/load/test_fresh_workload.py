@@ -45,7 +45,9 @@ def test_what_was_shared_stays_shared() -> None:
 def test_ids_keep_their_form() -> None:
     """A trace id has 32 hex digits and a nonce 16, as the protocol and the checks expect."""
     scenario = load_scenario(find_scenario("smoke-sequential"))
-    for call in calls_of(scenario, FreshWorkload):
+    calls = calls_of(scenario, FreshWorkload)
+    assert calls
+    for call in calls:
         assert (len(call.trace_id), len(call.nonce)) == (32, 16)
         assert int(call.trace_id, 16)
         assert int(call.nonce, 16)

@@ -32,7 +32,7 @@ async def test_a_broken_client_is_caught(name: str) -> None:
     rule = DEFECTS[name].rule
     with applied(name):
         probes = await asked(NOWHERE, *(case for case in callers.cases(NOWHERE) if case.rule == rule))
-    assert not all(probe.held for probe in probes)
+    assert any(probe.seen is not None and not probe.held for probe in probes)
 
 
 async def test_clients_without_jitter_are_caught() -> None:

@@ -4,12 +4,13 @@ The runs made here have a time scale of 1, so that moments are wall seconds; tes
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import msgspec
 
 from scenarios.checks.context import History
+from scenarios.checks.registry import Finding
 from scenarios.events import (
     AnyEvent,
     Connection,
@@ -91,6 +92,11 @@ def record(*events: Event, calls: Iterable[Call] = (), **run_changes: Any) -> Re
 def history(*events: Event, calls: Iterable[Call] = (), **run_changes: Any) -> History:
     """Return the history of these events and calls."""
     return History(record(*events, calls=calls, **run_changes))
+
+
+def broken(check: Callable[[History], Finding], run: History) -> int:
+    """Return how many breaches a rule sees."""
+    return len(check(run).violations)
 
 
 def changed(event: Any, **changes: Any) -> Any:

@@ -1,16 +1,15 @@
 """Rules about how calls end, each with a history that it must flag and a near miss that it must not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from scenarios.checks import ends
 from scenarios.checks.context import History
-from scenarios.checks.registry import Finding
 from tests.scenarios.checks.histories import (
     a_run,
     ack,
+    broken,
     daemon_call,
     ended,
     execution,
@@ -29,11 +28,6 @@ TIMEOUTS = a_run().timeouts_s | {"result ttl": 600.0, "drain grace": 60.0}
 def told(*events: Any, calls: Any = (), **run: Any) -> History:
     """Return the history of these events, where results are kept for 600 s and a drain takes 60 s at most."""
     return history(*events, calls=calls, **({"timeouts_s": TIMEOUTS} | run))
-
-
-def broken(check: Callable[[History], Finding], run: History) -> int:
-    """Return how many breaches a rule sees."""
-    return len(check(run).violations)
 
 
 def in_daemon(outcome: str = "ok", *, at: float = 12.0, stopped_at: float | None = None, **fields: Any) -> list[Any]:

@@ -1,17 +1,16 @@
 """Rules about keys, each with a history that it must flag and a near miss that it must not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from scenarios.checks import keys
 from scenarios.checks.context import History
-from scenarios.checks.registry import Finding
 from scenarios.events import AnyEvent, DaemonCall, Execution
 from tests.scenarios.checks.histories import (
     a_run,
     ack,
+    broken,
     changed,
     daemon_call,
     ended,
@@ -90,11 +89,6 @@ def clean() -> History:
         *renamed,
         *ran,
     )
-
-
-def broken(check: Callable[[History], Finding], run: History) -> int:
-    """Return how many breaches a rule sees."""
-    return len(check(run).violations)
 
 
 def test_clean_run_breaks_no_rule() -> None:

@@ -1,19 +1,18 @@
 """Rules about the daemon's own end, each with a history that it must flag and a near miss that it must not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from scenarios.checks import restarts
 from scenarios.checks.context import History
-from scenarios.checks.registry import Finding
 from scenarios.history import Outcome
 from tests.scenarios.checks.histories import (
     TRACE,
     a_call,
     a_run,
     ack,
+    broken,
     changed,
     daemon_call,
     ended,
@@ -34,11 +33,6 @@ TIMEOUTS = a_run().timeouts_s | {"drain grace": 60.0}
 def told(*events: Any, calls: Any = ()) -> History:
     """Return the history of these events, where a drain takes 60 s at most."""
     return history(*events, calls=calls, timeouts_s=TIMEOUTS)
-
-
-def broken(check: Callable[[History], Finding], run: History) -> int:
-    """Return how many breaches a rule sees."""
-    return len(check(run).violations)
 
 
 def in_daemon(outcome: str = "ok", *, at: float = 12.0) -> list[Any]:

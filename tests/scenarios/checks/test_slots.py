@@ -1,15 +1,14 @@
 """Rules about slots, each with a history that it must flag and a near miss that it must not."""
 
-from collections.abc import Callable
 from typing import Any
 
 from scenarios.checks import slots
 from scenarios.checks.context import History
-from scenarios.checks.registry import Finding
 from scenarios.events import AnyEvent
 from scenarios.history import Body
 from tests.scenarios.checks.histories import (
     ack,
+    broken,
     changed,
     daemon_call,
     exchange,
@@ -51,11 +50,6 @@ def clean() -> History:
         health(22.0, quiescent=True),
         *exchange(0.0, "r-1"),
     )
-
-
-def broken(check: Callable[[History], Finding], run: History) -> int:
-    """Return how many breaches a rule sees."""
-    return len(check(run).violations)
 
 
 def test_clean_run_breaks_no_rule() -> None:
